@@ -1,0 +1,39 @@
+"""Attention models: train, run, serve and see them.
+
+>>> import regard
+>>> translator = regard.load("runs/small")
+>>> translator.translate("Two dogs play in the snow.")[0].text
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regard.pipelines.translate import Translation as Translation
+    from regard.pipelines.translate import Translator as Translator
+    from regard.pipelines.translate import load as load
+    from regard.recipe import Recipe as Recipe
+
+    __version__: str
+
+# Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
+_PLACES = {
+    "Recipe": "regard.recipe",
+    "Translation": "regard.pipelines.translate",
+    "Translator": "regard.pipelines.translate",
+    "load": "regard.pipelines.translate",
+}
+
+__all__ = ["Recipe", "Translation", "Translator", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("regard")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'regard' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Attention: scores, softmax, weighted sum, heads, masks; one implementation for every model."""

@@ -1,0 +1,50 @@
+"""Looking at attention: a record is handed down by the caller and keeps the very tensors that were used."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Looked(NamedTuple):
+    """One call of one attention: what was scored, how it was weighed, and what came out."""
+
+    scores: Float[Tensor, "batch heads queries keys"]
+    weights: Float[Tensor, "batch heads queries keys"]
+    context: Float[Tensor, "batch heads queries size"]
+
+
+class AttentionRecord:
+    """Collects `Looked` by site, such as `decoder.3.cross`; pass one as `record=` to any model.
+
+    Nothing is copied: the tensors are those that made the output. A teacher-forced pass adds one entry a
+    site; step-wise decoding adds one a step, in order.
+    """
+
+    def __init__(self) -> None:
+        self._looked: dict[str, list[Looked]] = defaultdict(list)
+
+    def add(self, site: str, scores: Tensor, weights: Tensor, context: Tensor) -> None:
+        """Called by `Attention`; `scores` are masked (real -inf) and before the softmax."""
+        self._looked[site].append(Looked(scores, weights, context))
+
+    @property
+    def sites(self) -> list[str]:
+        """Names of the attentions that were used, in the order of their first use."""
+        return list(self._looked)
+
+    def calls(self, site: str) -> list[Looked]:
+        """Every call at `site`, first to last."""
+        return self._looked.get(site, [])
+
+    def weights(self, site: str) -> Float[Tensor, "batch heads queries keys"]:
+        """The weights of the only call at `site` (a teacher-forced pass).
+
+        Raises:
+            ValueError: the site was used more than once, or never.
+        """
+        calls = self._looked.get(site, [])
+        if len(calls) != 1:
+            raise ValueError(f"site {site!r} was used {len(calls)} times; recorded sites: {self.sites}")
+        return calls[0].weights

@@ -1,0 +1,118 @@
+"""The mean of several checkpoints' weights, which is often better than the last of them (Vaswani et al. 2017, 6.1)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regard.checkpoint.checkpoints import STATE, VALUES, WEIGHTS, Checkpoints
+from regard.checkpoint.manifest import Entry, read_manifest, read_verified
+from regard.checkpoint.model_folder import (
+    CONFIG,
+    MAY_DIFFER,
+    SEARCH,
+    load_model,
+    read_config,
+    save_model,
+)
+from regard.checkpoint.weights import read_tensors, refuse_non_finite
+from regard.errors import ModelError, UsageError
+
+
+def choose(run: Path, number: int, *, best: bool = False, notify: Callable[[str], None]) -> list[Path]:
+    """The `number` newest (or best) checkpoints of a run that verify; those of a run in progress, too.
+
+    Raises:
+        UsageError: there are fewer.
+        ModelError: not one is intact.
+    """
+    checkpoints = Checkpoints(run, notify=notify)
+    chosen = checkpoints.best(number) if best else checkpoints.newest(number)
+    if len(chosen) < number:
+        kind = "scored checkpoints" if best else "checkpoints"
+        raise UsageError(
+            f"{run} has {len(chosen)} intact {kind}, not {number}; "
+            "ask for fewer with --number, or train with a larger training.keep_checkpoints"
+        )
+    return [checkpoint.folder for checkpoint in chosen]
+
+
+def average(folders: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the weights in `folders` (model folders or checkpoints), accumulated in double precision.
+
+    Whole numbers, such as counters, are those of the last folder.
+
+    Raises:
+        ModelError: a folder is damaged, or they hold different models or tokenizers.
+    """
+    manifests = [read_manifest(folder) for folder in folders]
+    _refuse_different(folders, manifests)
+    sums: dict[str, Tensor] = {}
+    last: dict[str, Tensor] = {}
+    for folder, entries in zip(folders, manifests, strict=True):
+        last = read_tensors(folder / WEIGHTS, read_verified(folder, WEIGHTS, entries))
+        refuse_non_finite(folder / WEIGHTS, last)
+        if sums and _shapes(sums) != _shapes(last):
+            raise ModelError(f"{folder / WEIGHTS}: other tensors than in {folders[0] / WEIGHTS}")
+        for name, tensor in last.items():
+            if name in sums:
+                sums[name] += tensor
+            else:
+                sums[name] = tensor.double()
+    return {
+        name: (sums[name] / len(folders)).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in last.items()
+    }
+
+
+def average_model(folders: Sequence[Path], output: Path) -> None:
+    """Write the mean of `folders` as a model folder; all but the weights are those of the first folder.
+
+    Raises:
+        UsageError: no folder is named.
+        ModelError: a folder is damaged, or they hold different models or tokenizers.
+        UserError: the output cannot be written.
+    """
+    if not folders:
+        raise UsageError("name at least one folder to average")
+    first = load_model(folders[0])
+    card = first.card.model_copy(update={"metrics": [], "notes": [*first.card.notes, _note(folders)]})
+    save_model(
+        output,
+        average(folders),
+        config=first.config,
+        vocabularies=first.vocabularies,
+        search=first.search,
+        card=card,
+    )
+
+
+def _note(folders: Sequence[Path]) -> str:
+    return f"Mean of the weights of {len(folders)} checkpoints: {', '.join(folder.name for folder in folders)}"
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def _refuse_different(folders: Sequence[Path], manifests: Sequence[dict[str, Entry]]) -> None:
+    facts = [_facts(folder, entries) for folder, entries in zip(folders, manifests, strict=True)]
+    keys = sorted({key for fact in facts for key in fact})
+    rows = [
+        f"  {folder.name}: {key} is {fact.get(key)}, not {facts[0].get(key)}"
+        for key in keys
+        for folder, fact in zip(folders, facts, strict=True)
+        if fact.get(key) != facts[0].get(key)
+    ]
+    if rows:
+        raise ModelError(
+            f"only checkpoints of one model can be averaged; unlike {folders[0].name}:\n" + "\n".join(rows)
+        )
+
+
+def _facts(folder: Path, entries: dict[str, Entry]) -> dict[str, object]:
+    config, dimensions, _ = read_config(folder, read_verified(folder, CONFIG, entries))
+    others = {CONFIG, WEIGHTS, SEARCH, *MAY_DIFFER, STATE, VALUES}
+    tokenizers = {name: entry.sha256[:12] for name, entry in entries.items() if name not in others}
+    return {**config.model_dump(mode="json"), **dimensions._asdict(), **tokenizers}

@@ -1,0 +1,1 @@
+"""One file per verb. `main` finds the verb and imports only that."""

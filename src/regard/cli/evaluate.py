@@ -1,0 +1,231 @@
+"""Measure a model, or outputs that are there already: BLEU, chrF, error rates, alignment error, significance."""
+
+import json
+import sys
+from collections.abc import Callable
+from math import isfinite, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from regard.cli.translate import MOST_NOTICES
+from regard.errors import DataError, QualityError, UsageError
+
+if TYPE_CHECKING:
+    from regard.data.corpus import TestItem
+    from regard.evaluation.metrics import Metric
+    from regard.evaluation.significance import Comparison
+
+EXAMPLES = """
+regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
+regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
+regard evaluate --hypotheses output.de test.tsv --baseline other.de
+regard evaluate --alignments system.txt --gold gold.txt --first-word 1
+"""
+
+
+class Gate(NamedTuple):
+    """A bound on a metric; not met, the exit code is 6."""
+
+    metric: str
+    bound: float
+    is_minimum: bool
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is good enough."""
+        return value >= self.bound if self.is_minimum else value <= self.bound
+
+
+def command(
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="The test set: a file, or what a pair of files shares.")
+    ] = None,
+    model: Annotated[
+        list[Path] | None, typer.Option("--model", "-m", help="A model folder; several: ensemble.")
+    ] = None,
+    hypotheses: Annotated[Path | None, typer.Option("--hypotheses", help="Outputs, a line an item.")] = None,
+    source: Annotated[str, typer.Option("--from", help="Language of the source: ending, column or key.")] = "source",
+    target: Annotated[str, typer.Option("--to", help="Language of the references.")] = "target",
+    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl or cmudict.")] = "auto",
+    metric: Annotated[str | None, typer.Option("--metric", help="Of bleu,chrf,wer,per,cer; with commas.")] = None,
+    beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,
+    at_least: Annotated[list[str] | None, typer.Option("--at-least", help="Gate, such as bleu=38.5.")] = None,
+    at_most: Annotated[list[str] | None, typer.Option("--at-most", help="Gate, such as wer=21.")] = None,
+    alignments: Annotated[Path | None, typer.Option("--alignments", help="Links i-j from 0, for --gold.")] = None,
+    gold: Annotated[Path | None, typer.Option("--gold", help="Gold links: i-j sure, ipj possible.")] = None,
+    first_word: Annotated[int, typer.Option("--first-word", min=0, max=1, help="What --gold counts from.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Translate a test set and measure the outputs, or measure outputs that are there already.
+
+    Without --metric: BLEU and chrF, for a pronunciation dictionary the shares of wrong words (wer) and phones (per).
+    An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
+    """
+    gates = _gates(at_least, is_minimum=True) + _gates(at_most, is_minimum=False)
+    comparisons: list[Comparison] = []
+    if alignments is not None or gold is not None:
+        if (data, model, hypotheses, baseline) != (None,) * 4:
+            raise UsageError("--alignments and --gold are measured alone, without a test set or outputs")
+        values = [_alignment_error(alignments, gold, first_word)]
+    else:
+        items = _items(data, format, source, target)
+        names = _metric_names(metric, items)
+        _check_gates(gates, names)
+        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, beam_size))
+        values = _measure(names, outputs, items)
+        if baseline is not None:
+            comparisons = _compare(names, baseline, outputs, items)
+    _print_json(values, comparisons) if as_json else _print_table(values, comparisons)
+    _pass(gates, values)
+
+
+def _gates(bounds: list[str] | None, *, is_minimum: bool) -> list[Gate]:
+    gates = []
+    for bound in bounds or []:
+        name, _, number = bound.partition("=")
+        try:
+            gates.append(Gate(name, float(number), is_minimum))
+        except ValueError:
+            gates.append(Gate(name, nan, is_minimum))
+        if not isfinite(gates[-1].bound):
+            raise UsageError(f"a gate is METRIC=NUMBER, such as bleu=38.5, but it is {bound!r}")
+    return gates
+
+
+def _check_gates(gates: list[Gate], names: list[str]) -> None:
+    for gate in gates:
+        if gate.metric not in names:
+            raise UsageError(f"the gate on `{gate.metric}` needs that metric; measured are {', '.join(names)}")
+
+
+def _items(data: str | None, format: str, source: str, target: str) -> list["TestItem"]:
+    if data is None:
+        raise UsageError("name the test set, such as test.tsv, or the two files' common part with --from and --to")
+    from regard.data.corpus import open_corpus, read_test_items
+
+    items = read_test_items(open_corpus(data, format=format, source=source, target=target))
+    if not items:
+        raise DataError(f"{data}: the test set is empty")
+    return items
+
+
+def _metric_names(metric: str | None, items: list["TestItem"]) -> list[str]:
+    from regard.evaluation.metrics import METRICS
+
+    if metric is None:
+        spelt = all(" " not in item.source for item in items)  # single words: a dictionary
+        return ["wer", "per"] if spelt else ["bleu", "chrf"]
+    names = [name.strip() for name in metric.split(",")]
+    for name in names:
+        if name not in METRICS:
+            raise UsageError(f"no metric `{name}`; there are {', '.join(METRICS)}")
+    return names
+
+
+def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str]:
+    if path is None:
+        return make()
+    from regard.data.files import LineWriter
+
+    with LineWriter(path) as file:  # opened first: a search takes long, and a wrong path is soon found
+        outputs = make()
+        for line in outputs:
+            file.write(line)
+    return outputs
+
+
+def _outputs(
+    model: list[Path] | None, hypotheses: Path | None, items: list["TestItem"], beam_size: int | None
+) -> list[str]:
+    if (model is None) == (hypotheses is None):
+        raise UsageError("give either --model or --hypotheses")
+    if hypotheses is not None:
+        return _read(hypotheses, len(items))
+    assert model is not None
+    from regard.pipelines.translate import load
+
+    search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
+    translations = load(*model).translate([item.source for item in items], **search)
+    told = [translation for translation in translations if translation.notice]
+    for translation in told[:MOST_NOTICES]:
+        sys.stderr.write(f"regard: warning: {translation.source[:60]!r}: {translation.notice}\n")
+    if len(told) > MOST_NOTICES:
+        sys.stderr.write(f"regard: and {len(told) - MOST_NOTICES:,} more such lines\n")
+    return [translation.text for translation in translations]
+
+
+def _read(path: Path, num_items: int) -> list[str]:
+    from regard.data.text import read_lines
+
+    lines = list(read_lines(path))
+    if len(lines) != num_items:
+        raise DataError(f"{path} has {len(lines)} lines for the {num_items} items of the test set; give one for each")
+    return lines
+
+
+def _measure(names: list[str], outputs: list[str], items: list["TestItem"]) -> list["Metric"]:
+    from regard.evaluation.metrics import evaluate
+
+    return evaluate(names, outputs, [item.references for item in items])
+
+
+def _compare(names: list[str], baseline: Path, outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
+    from regard.evaluation.significance import paired_bootstrap
+
+    others, references = _read(baseline, len(items)), [item.references for item in items]
+    return [paired_bootstrap(name, others, outputs, references) for name in names]
+
+
+def _alignment_error(alignments: Path | None, gold: Path | None, first_word: int) -> "Metric":
+    if alignments is None or gold is None:
+        raise UsageError("the alignment error needs both --alignments (the system's links) and --gold")
+    from regard.data.text import read_lines
+    from regard.evaluation.alignment import alignment_error_rate, parse_gold, parse_links
+    from regard.evaluation.metrics import Metric
+
+    golds = [
+        parse_gold(line, first=first_word, where=f"{gold}:{number}") for number, line in enumerate(read_lines(gold), 1)
+    ]
+    systems = [
+        parse_links(line, where=f"{alignments}:{number}") for number, line in enumerate(read_lines(alignments), 1)
+    ]
+    return Metric("aer", alignment_error_rate(systems, golds), "links:sure+possible", higher_is_better=False)
+
+
+def _print_json(values: list["Metric"], comparisons: list["Comparison"]) -> None:
+    document = {
+        "metrics": [value._asdict() for value in values],
+        "comparisons": [comparison._asdict() for comparison in comparisons],
+    }
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def _print_table(values: list["Metric"], comparisons: list["Comparison"]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    if comparisons:
+        table.add_column("baseline", justify="right", no_wrap=True)
+        table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("signature", overflow="fold")
+    by_name = {comparison.metric: comparison for comparison in comparisons}
+    for value in values:
+        cells = [value.name, f"{value.value:.2f}"]
+        if comparisons:
+            cells += [f"{by_name[value.name].baseline:.2f}", f"{by_name[value.name].p_value:.4f}"]
+        table.add_row(*cells, value.signature)
+    Console().print(table)
+
+
+def _pass(gates: list[Gate], values: list["Metric"]) -> None:
+    measured = {value.name: value.value for value in values}
+    _check_gates(gates, list(measured))
+    for gate in gates:
+        if not gate.holds(measured[gate.metric]):
+            side = "below" if gate.is_minimum else "above"
+            raise QualityError(f"{gate.metric} is {measured[gate.metric]:.2f}, {side} the gate of {gate.bound:g}")

@@ -1,0 +1,20 @@
+"""Options that several verbs share, with the names and help texts that users know."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MOST_THREADS = 1024  # far more of them end the process: the system gives no more stacks
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings in place of the recipe's, such as model.size=256."),
+]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or cuda:N.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MOST_THREADS, help="CPU threads; all cores if not given.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]

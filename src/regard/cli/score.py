@@ -1,0 +1,106 @@
+"""Score given translations: how probable the model finds each."""
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regard.cli.options import Device, Json, Threads
+from regard.cli.translate import BatchSize, LengthPenalty, Models, open_models, writer
+from regard.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from regard.pipelines.translate import Translation
+
+EXAMPLES = """
+regard score -m runs/small/model input.en output.de > scores.txt
+regard score -m runs/small/model pairs.tsv --word-scores
+paste input.en output.de | regard score -m runs/small/model
+"""
+
+
+def command(
+    model: Models = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="SOURCE TARGET, or one file of `source<TAB>target`."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
+    length_penalty: LengthPenalty = None,
+    batch_size: BatchSize = 32,
+    word_scores: Annotated[bool, typer.Option("--word-scores", help="Add the log-probability of each piece.")] = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print for each pair the natural log of the target's probability and its normalised score, a line a pair.
+
+    The end of the sentence counts; --word-scores adds it, last, behind the scores of the pieces. The sum over all
+    pairs and the perplexity of a piece go to standard error.
+    """
+    search = {} if length_penalty is None else {"length_penalty": length_penalty}
+    translator = open_models(model, device=device, threads=threads)
+    total, num_tokens, row = 0.0, 0, 0
+    with writer(output) as write:
+        for pairs in _chunks(_pairs(files or [])):
+            for number, scored in enumerate(translator.score(pairs, batch_size=batch_size, **search), row):
+                write(_json(number, scored) if as_json else _plain(scored, word_scores=word_scores))
+                total, num_tokens = total + scored.score, num_tokens + len(scored.token_scores)
+            row += len(pairs)
+    if num_tokens:
+        from math import exp
+
+        perplexity = exp(min(-total / num_tokens, 700.0))
+        sys.stderr.write(f"regard: {row:,} pairs, log-probability {total:.4f}, perplexity {perplexity:.4f} a piece\n")
+
+
+def _pairs(files: list[Path]) -> Iterator[tuple[str, str]]:
+    from regard.cli.lines import input_chunks
+
+    if len(files) > 2:
+        raise UsageError(f"{len(files)} files; name the source and the target, or one file with both")
+    if len(files) == 2:
+        sides = ((line for chunk in input_chunks([], path) for line in chunk) for path in files)
+        for number, (source, target) in enumerate(zip_longest(*sides), 1):
+            if source is None or target is None:
+                longer, shorter = files if target is None else reversed(files)
+                raise DataError(
+                    f"{longer} has a line {number}, but {shorter} ends before it; line i must translate line i"
+                )
+            yield source, target
+        return
+    where = files[0] if files else "standard input"
+    for number, line in enumerate((x for chunk in input_chunks([], files[0] if files else None) for x in chunk), 1):
+        source, tab, target = line.partition("\t")
+        if not tab:
+            raise DataError(f"{where}:{number}: no tab; a line is `source<TAB>target`")
+        yield source, target.partition("\t")[0]
+
+
+def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    while chunk := list(islice(pairs, 1024)):
+        yield chunk
+
+
+def _plain(scored: "Translation", *, word_scores: bool) -> str:
+    fields = [f"{scored.score:.4f}", f"{scored.normalised_score:.4f}"]
+    if word_scores:
+        fields.append(" ".join(f"{score:.4f}" for score in scored.token_scores))
+    return "\t".join(fields)
+
+
+def _json(number: int, scored: "Translation") -> str:
+    values = {
+        "id": number,
+        "source": scored.source,
+        "target": scored.text,
+        "score": scored.score,
+        "normalised_score": scored.normalised_score,
+        "tokens": scored.tokens,
+        "token_scores": scored.token_scores,
+    }
+    return json.dumps(values, ensure_ascii=False)

@@ -1,0 +1,123 @@
+"""Train a model by a recipe; go on where an interrupted run stopped."""
+
+import shlex
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from regard.cli.options import Device, Json, Quiet, RecipeFile, Settings, Threads
+from regard.errors import UsageError
+
+if TYPE_CHECKING:
+    from regard.cli.interrupt import Interrupt
+    from regard.cli.live import View
+    from regard.recipe import Recipe
+
+    End: TypeAlias = Published | AlreadyFinished
+
+EXAMPLES = """
+regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k -o runs/small
+regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k training.minutes=5 --dry-run
+regard train recipes/cmudict.yaml --seeds 3
+"""
+
+
+def command(
+    recipe: RecipeFile,
+    settings: Settings = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder. [default: runs/NAME-OF-THE-RECIPE]")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse to go on with a run that is there.")] = False,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train so often, with seed, seed + 1, ...")] = 1,
+    device: Device = "auto",
+    threads: Threads = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show every setting, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Prepare the data, show the plan, and stop.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Train a model by RECIPE in a run folder, and write the finished model to its folder `model`.
+
+    The same command on an interrupted run goes on where it stopped, bit for bit; on a finished run it says so.
+    Ctrl-C and SIGTERM finish the step, save, and end with exit code 130 or 143.
+    """
+    from regard.recipe import Recipe
+
+    overrides = [*(settings or []), *([] if threads is None else [f"training.threads={threads}"])]
+    parsed = Recipe.read(recipe, overrides)
+    if print_config:
+        sys.stdout.write(parsed.text())
+        return 0
+    if dry_run:
+        from regard.pipelines.plan import describe_plan
+
+        sys.stdout.write(describe_plan(parsed))
+        return 0
+    folder = output or _default_folder(recipe)
+    return _train(_seeded(parsed, folder, seeds), fresh=fresh, device=device, quiet=quiet, as_json=as_json)
+
+
+def _default_folder(recipe: Path) -> Path:
+    name = recipe.name.removesuffix(".yaml").removesuffix(".yml")
+    if (
+        not name
+        or len(name) > 100
+        or not all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
+    ):
+        raise UsageError(f"no run folder can be named after {recipe.name!r}; name one with --output")
+    return Path("runs") / name
+
+
+def _seeded(recipe: "Recipe", folder: Path, seeds: int) -> Iterator[tuple["Recipe", Path]]:
+    """The recipe and the folder of every run."""
+    if seeds == 1:
+        yield recipe, folder
+        return
+    for seed in range(recipe.training.seed, recipe.training.seed + seeds):
+        yield recipe.with_training(seed=seed), folder / f"seed-{seed}"
+
+
+def _train(runs: Iterator[tuple["Recipe", Path]], *, fresh: bool, device: str, quiet: bool, as_json: bool) -> int:
+    from regard.cli.interrupt import Interrupt
+    from regard.cli.live import make_view
+
+    ends: list[End] = []
+    with Interrupt() as interrupt:
+        for recipe, folder in runs:
+            view = make_view(quiet=quiet, as_json=as_json)
+            try:
+                end = _run(recipe, folder, view, interrupt, fresh=fresh, device=device)
+            finally:
+                view.close()
+            if interrupt.is_requested():
+                return interrupt.exit_code
+            if end is not None:
+                ends.append(end)
+    if len(ends) > 1:
+        scores = [end.score for end in ends]
+        mean, spread = statistics.mean(scores), statistics.stdev(scores)
+        sys.stderr.write(f"{ends[0].metric} of {len(scores)} seeds: {mean:.2f} ± {spread:.2f}\n")
+    return 0
+
+
+def _run(
+    recipe: "Recipe", folder: Path, view: "View", interrupt: "Interrupt", *, fresh: bool, device: str
+) -> "Published | AlreadyFinished | None":
+    from regard.pipelines import events
+    from regard.pipelines.fit import fit
+
+    end = None
+    command = shlex.join(["regard", *sys.argv[1:]])
+    interrupt.gentle = False
+    for event in fit(recipe, folder, fresh=fresh, device=device, command=command, should_stop=interrupt.is_requested):
+        # From here on there is something to save.
+        interrupt.gentle = True
+        view.show(event)
+        if isinstance(event, events.Published | events.AlreadyFinished):
+            end = event
+    return end

@@ -1,0 +1,1 @@
+"""Typed configuration from YAML, with errors that teach. Never imports torch."""

@@ -1,0 +1,126 @@
+"""What every tokenizer can do, and how one is described in a recipe."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from regard.config.base import Config
+from regard.symbols import BOS, EOS, NAMES, PAD, UNK
+
+SUBWORD_KINDS = ("unigram", "bpe")
+SPECIAL = frozenset((PAD, BOS, EOS))
+UNKNOWN = NAMES[UNK]
+
+# Which settings mean something to which kinds; the others must stay at their defaults.
+_EFFECTS = {
+    "size": SUBWORD_KINDS,
+    "sampling": SUBWORD_KINDS,
+    "character_coverage": SUBWORD_KINDS,
+    "byte_fallback": SUBWORD_KINDS,
+    "normalization": SUBWORD_KINDS,
+    "min_frequency": ("characters", "words", "symbols"),
+    "lowercase": ("characters", "words"),
+}
+
+
+class TokenizerConfig(Config):
+    """How text becomes ids: learnt subwords, characters, words, or symbols that are given apart already.
+
+    `size` counts the four special symbols. `sampling` is the dropout rate of BPE merges (Provilkov et al. 2020)
+    or the smoothing exponent of unigram sampling (Kudo 2018); 0 means one fixed segmentation.
+    """
+
+    kind: Literal["unigram", "bpe", "characters", "words", "symbols"] = "unigram"
+    size: int = Field(8000, ge=8, le=1_000_000)
+    sampling: float = Field(0.0, ge=0.0, le=1.0)
+    character_coverage: float = Field(1.0, gt=0.9, le=1.0)
+    byte_fallback: bool = False
+    normalization: Literal["nfkc", "none"] = "nfkc"
+    min_frequency: int = Field(1, ge=1)
+    lowercase: bool = False
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> "TokenizerConfig":
+        for name, kinds in _EFFECTS.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` has no effect on kind `{self.kind}`, only on {', '.join(kinds)}")
+        return self
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. Ids 0-3 are special (`regard.symbols`), and no text can ever produce `PAD`, `BOS`, `EOS`.
+
+    A tokenizer is one file, `<name>` + `suffix`; `fingerprint` is the SHA-256 of its bytes.
+    """
+
+    kind: str
+    suffix: str
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of ids, special symbols included."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, without `BOS` and `EOS`; what the vocabulary lacks becomes `UNK`."""
+
+    @abstractmethod
+    def sample(self, text: str, seed: int, *, rate: float) -> list[int]:
+        """A random segmentation of `text`: a pure function of its arguments."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; `PAD`, `BOS` and `EOS` are dropped, `UNK` reads "<unk>"."""
+
+    @abstractmethod
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """A readable name for each id, such as "▁Haus"; "▁" stands for a space."""
+
+    @abstractmethod
+    def words(self, ids: Sequence[int]) -> list[int]:
+        """For each id the index of the whitespace word it belongs to; `PAD`, `BOS`, `EOS` are words of their own."""
+
+    @abstractmethod
+    def to_bytes(self) -> bytes:
+        """The contents of the tokenizer's file."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokenizer's file, in hex."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def save(self, folder: Path, name: str) -> Path:
+        """Write the file `name` + `suffix` into `folder`, durably and in one piece; the path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}{self.suffix}"
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("wb") as file:
+            file.write(self.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        return path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokenizer) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+
+def group_words(ids: Iterable[int], starts: Callable[[int], bool]) -> list[int]:
+    """For each id the index of its word; `starts` tells which ids begin one, and special ids are words of their own."""
+    words: list[int] = []
+    alone = True
+    for identity in map(int, ids):
+        special = identity in SPECIAL
+        new = alone or special or starts(identity)
+        words.append(words[-1] + int(new) if words else 0)
+        alone = special
+    return words

@@ -1,0 +1,181 @@
+"""Pairs of texts from files: two aligned files, TSV, JSONL or a pronunciation dictionary, read one line at a time.
+
+A corpus is never held in memory; it is read anew each time it is iterated over.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from regard.data.corpus_base import Corpus, Format, Pair, Reading
+from regard.data.corpus_formats import DictionaryCorpus, JsonCorpus, MosesCorpus, TsvCorpus
+from regard.data.files import SUFFIXES, without_compression
+from regard.data.text import MAX_CHARACTERS, OnError, read_lines
+from regard.errors import DataError, UsageError
+
+__all__ = ["Corpus", "Format", "Pair", "TestItem", "open_corpus", "read_test_items", "recognise"]
+
+FORMATS: tuple[str, ...] = get_args(Format)
+
+_SUFFIX_FORMATS: dict[str, Format] = {
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".dict": "cmudict",
+    ".cmudict": "cmudict",
+    ".ref": "cmudict",
+}
+
+
+_DICTIONARY_LINE = re.compile(r"\S+ {2,}[^\t]+$")
+
+
+class TestItem(NamedTuple):
+    """A source with every target that is right."""
+
+    source: str
+    references: tuple[str, ...]
+
+
+TestItem.__test__ = False  # type: ignore[attr-defined]  # or pytest would take it for a class of tests
+
+
+def open_corpus(
+    path: str | Path | tuple[str | Path, str | Path],
+    *,
+    format: str = "auto",
+    source: str = "source",
+    target: str = "target",
+    columns: tuple[int, int] | None = None,
+    on_error: OnError = "error",
+    max_length: int = MAX_CHARACTERS,
+) -> Corpus:
+    """The corpus at `path`: a file, or the prefix of two, to which `.SOURCE` and `.TARGET` are added.
+
+    - `{}` in a prefix stands for the language instead: `corpus/{}/train.txt`; two paths name the two files themselves.
+    - A missing `.gz` or `.zst` is found.
+    - `format` "auto" is `moses` where `path` is no file, else what the suffix says (`.tsv`; `.jsonl`; `.dict` or
+      `.ref`), else what the first line says: `{` begins JSONL, `;;;` or two spaces after the first word make a
+      dictionary, a tab makes TSV.
+    - `columns` are the places, from 1, of source and target in TSV. Without them the first line decides: a header,
+      if two of its cells are the names `source` and `target`, which then are the columns; else they are 1 and 2.
+    - `max_length` is in characters; a pair with a longer side is left out and counted.
+
+    Raises:
+        UsageError: there is no such format, or a setting that the format does not have.
+        DataError: there is no such file, or it cannot be read.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"there is no corpus format `{format}`; it is one of {', '.join(FORMATS)}")
+    reading = Reading(on_error, max_length)
+    if isinstance(path, tuple):
+        if format not in ("auto", "moses"):
+            raise UsageError(f"two files are of format `moses`; format `{format}` is one file")
+        paths = (_found(Path(path[0])), _found(Path(path[1])))
+        _refuse_columns(columns, " and ".join(map(str, paths)), "moses")
+        return MosesCorpus(paths, reading)
+    if format == "moses" or (format == "auto" and not _is_file(Path(path))):
+        paths = _two_files(str(path), source, target)
+        _refuse_columns(columns, " and ".join(map(str, paths)), "moses")
+        return MosesCorpus(paths, reading)
+    file = _found(Path(path))
+    form = recognise(file) if format == "auto" else format
+    if form is None:
+        raise DataError(
+            f"{file}: neither its name nor its first line says what it is; name its format "
+            "(tsv, jsonl, cmudict), or the common prefix of two aligned files"
+        )
+    if form == "tsv":
+        return _table(file, reading, columns, (source, target))
+    _refuse_columns(columns, str(file), form)
+    if form == "jsonl":
+        return JsonCorpus(file, reading, source, target)
+    return DictionaryCorpus(file, reading)
+
+
+def recognise(path: Path) -> Format | None:
+    """The format of one file, from its suffix or from its first line that is not blank; None where neither says.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    suffix = without_compression(path).suffix.lower()
+    if suffix in _SUFFIX_FORMATS:
+        return _SUFFIX_FORMATS[suffix]
+    line = next((line for line in read_lines(path, on_error="replace") if line.strip()), "")
+    if line.startswith("{"):
+        return "jsonl"
+    if line.startswith(";;;") or _DICTIONARY_LINE.match(line):
+        return "cmudict"
+    return "tsv" if "\t" in line else None
+
+
+def read_test_items(corpus: Corpus) -> list[TestItem]:
+    """The sources in order of first appearance, each with its references.
+
+    A dictionary gives all pronunciations of a word as its references; any other corpus one reference a pair.
+    """
+    if corpus.format != "cmudict":
+        return [TestItem(source, (target,)) for source, target in corpus]
+    references: dict[str, dict[str, None]] = {}  # a dict, for a set would forget the order
+    for source, target in corpus:
+        references.setdefault(source, {})[target] = None
+    return [TestItem(source, tuple(targets)) for source, targets in references.items()]
+
+
+def _refuse_columns(columns: tuple[int, int] | None, name: str, form: str) -> None:
+    if columns is not None:
+        raise UsageError(f"`columns` are for TSV, but {name} is read as `{form}`")
+
+
+def _is_file(path: Path) -> bool:
+    """Anything under this name, with or without compression; pipes and devices too, to be refused by name."""
+    return any(candidate.exists() and not candidate.is_dir() for candidate in _candidates(path))
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    return (path.with_name(path.name + suffix) for suffix in SUFFIXES) if path.name else iter((path,))
+
+
+def _found(path: Path) -> Path:
+    return next((candidate for candidate in _candidates(path) if candidate.exists()), path)
+
+
+def _two_files(prefix: str, source: str, target: str) -> tuple[Path, Path]:
+    pattern = prefix if "{}" in prefix else prefix + ".{}"
+    paths = _found(Path(pattern.replace("{}", source))), _found(Path(pattern.replace("{}", target)))
+    if Path(prefix).is_dir() and not any(path.exists() for path in paths):
+        raise DataError(f"{prefix} is a folder; name a file in it, or what the names of two aligned files share")
+    if broken := [path for path in paths if path.is_symlink() and not path.exists()]:
+        raise DataError(f"{broken[0]} is a link that leads nowhere; mend it")
+    if not any(path.exists() for path in paths):
+        raise DataError(
+            f"{prefix} is neither a file nor the prefix of two files {paths[0]} and {paths[1]} (also with .gz or .zst)"
+            f"{_neighbours(Path(prefix))}"
+        )
+    return paths
+
+
+def _neighbours(prefix: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in prefix.parent.iterdir() if entry.name.startswith(prefix.name))
+    except OSError:
+        return f"; nor is there a folder {prefix.parent}"
+    if not names:
+        return ""
+    there = f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
+    return f"; there is {there}: set the languages (--from and --to, or `source` and `target`) by these endings"
+
+
+def _table(path: Path, reading: Reading, columns: tuple[int, int] | None, names: tuple[str, str]) -> TsvCorpus:
+    if columns is not None:
+        if min(columns) < 1:
+            raise UsageError(f"columns are counted from 1, but `columns` are {columns[0]} and {columns[1]}")
+        return TsvCorpus(path, reading, columns)
+    first = next(islice(read_lines(path, on_error="replace"), 1), "")
+    cells = first.split("\t")
+    if names[0] in cells and names[1] in cells and names[0] != names[1]:
+        return TsvCorpus(path, reading, (cells.index(names[0]) + 1, cells.index(names[1]) + 1), num_header_lines=1)
+    return TsvCorpus(path, reading, (1, 2))

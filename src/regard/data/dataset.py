@@ -1,0 +1,283 @@
+"""From the recipe's block `data` to vocabularies, token stores and test sets."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import sentencepiece
+from pydantic import Field, model_validator
+
+from regard.config.base import Config
+from regard.data.cache import open_cached
+from regard.data.corpus import Corpus, TestItem, open_corpus, read_test_items
+from regard.data.corpus_split import SplitCorpus
+from regard.data.store import Encoding, TokenStore, open_store
+from regard.data.tokenizer import Tokenizer, TokenizerConfig, find, learn, load
+from regard.errors import DataError, ModelError
+
+FORMAT = 1
+# A tokenizer learns no more from more lines than this; every n-th line is taken of a larger corpus.
+MOST_LINES_TO_LEARN_FROM = 2_000_000
+
+
+class DataConfig(Config):
+    """Where the corpora are and how they become ids.
+
+    Paths are relative to `root`, and `root` to the folder of the recipe. A Moses pair is named by what its two
+    files share: `train: [corpus/train]` with `source: en`, `target: de` are corpus/train.en and corpus/train.de.
+    Either `tokenizer` (one vocabulary for both sides) or `source_tokenizer` and `target_tokenizer`.
+    `columns` are the places, from 1, of source and target in TSV: `[2, 1]` reads a file backwards.
+    Instead of naming `validation`, `hold_out` sets a share of the training pairs aside to validate on.
+    `max_length` bounds the positions of a side, end of sentence included; longer pairs are left out and reported.
+    """
+
+    root: str = "."
+    format: Literal["auto", "moses", "tsv", "jsonl", "cmudict"] = "auto"
+    source: str = "source"
+    target: str = "target"
+    columns: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=2, max_length=2)
+    train: list[str] = Field(min_length=1)
+    validation: str | None = None
+    hold_out: float = Field(0.0, ge=0, lt=0.5)
+    test: list[str] = Field(default=[])
+    tokenizer: TokenizerConfig | None = None
+    source_tokenizer: TokenizerConfig | None = None
+    target_tokenizer: TokenizerConfig | None = None
+    max_length: int = Field(256, ge=2)
+    on_error: Literal["error", "replace", "skip"] = "error"
+    cache: str | None = None
+
+    @model_validator(mode="after")
+    def _one_or_two_tokenizers(self) -> "DataConfig":
+        sides = (self.source_tokenizer, self.target_tokenizer)
+        if self.tokenizer is not None and sides != (None, None):
+            raise ValueError("give `tokenizer` (one for both sides), or the two others; not both")
+        if self.tokenizer is None and None in sides:
+            raise ValueError("give `tokenizer` (one for both sides), or `source_tokenizer` and `target_tokenizer`")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> "DataConfig":
+        if self.validation is not None and self.hold_out:
+            raise ValueError("give `validation` (a corpus of its own) or `hold_out` (a share of `train`); not both")
+        if self.columns is not None and self.format not in ("auto", "tsv"):
+            raise ValueError(f"`columns` are for the format tsv, not for {self.format}; leave them out")
+        return self
+
+    @property
+    def validation_name(self) -> str:
+        """What is validated on, for people; empty where nothing is."""
+        if self.hold_out:
+            return f"{self.hold_out:g} of {' and '.join(self.train)}, held out"
+        return self.validation or ""
+
+
+class Sizes(NamedTuple):
+    """The sizes of the two vocabularies, and whether they are one."""
+
+    source: int
+    target: int
+    shared: bool
+
+
+class Vocabularies(NamedTuple):
+    """The tokenizers of both sides; one object where they share one."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    @property
+    def dimensions(self) -> Sizes:
+        """What a model must know of them."""
+        return Sizes(self.source.size, self.target.size, self.source is self.target)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Their files by name: what `save` writes."""
+        names = {"tokenizer": self.source} if self.dimensions.shared else {"source": self.source, "target": self.target}
+        return {f"{name}{tokenizer.suffix}": tokenizer.to_bytes() for name, tokenizer in names.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer`, or `source` and `target`, into `folder`."""
+        if self.dimensions.shared:
+            self.source.save(folder, "tokenizer")
+        else:
+            self.source.save(folder, "source")
+            self.target.save(folder, "target")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Vocabularies":
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: A file is missing or damaged.
+        """
+        if find(folder, "source") is not None or find(folder, "target") is not None:
+            return cls(load(folder, "source"), load(folder, "target"))
+        shared = load(folder, "tokenizer")
+        return cls(shared, shared)
+
+
+class Dataset(NamedTuple):
+    """All that training and evaluation read. `report` holds one sentence for all that was left out or changed."""
+
+    config: DataConfig
+    vocabularies: Vocabularies
+    train: TokenStore
+    validation: TokenStore | None
+    validation_items: list[TestItem]
+    report: list[str]
+    base: Path
+
+    @staticmethod
+    def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, base: Path | None = None) -> "Dataset":
+        """See `prepare`."""
+        return prepare(config, vocabularies, base=base)
+
+    def test_items(self, name: str) -> list[TestItem]:
+        """The items of the test set `name`, which is one of `config.test`.
+
+        Raises:
+            DataError: Its files are missing or damaged.
+        """
+        return read_test_items(open_named(self.config, name, self.base))
+
+
+def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, base: Path | None = None) -> Dataset:
+    """Open the corpora, learn the tokenizers (unless `vocabularies` are given), and build or find the stores.
+
+    `base` is the folder that `config.root` is relative to: the recipe's; by default the working directory.
+
+    Raises:
+        DataError: A corpus is missing, damaged, or has no pair that can be used; or nothing is held out.
+        UsageError: A tokenizer cannot be learnt as asked, or the cache cannot be written.
+    """
+    base = Path() if base is None else base
+    corpora, held_out = open_split(config, base)
+    if config.hold_out:
+        _refuse_empty_side(config, corpora, held_out)
+    cache = cache_folder(config, base)
+    if vocabularies is None:
+        vocabularies = _learn_once(config, corpora, cache)
+    rates = _sampling_rates(config)
+    encoding = Encoding(vocabularies.source, vocabularies.target, config.max_length, rates)
+    train = open_store(corpora, encoding, cache)
+    validation = open_store(held_out, encoding._replace(rates=(0.0, 0.0)), cache) if held_out else None
+    items = [item for corpus in held_out for item in read_test_items(corpus)]
+    report = [*_report("train", train), *(() if validation is None else _report("validation", validation))]
+    return Dataset(config, vocabularies, train, validation, items, report, base)
+
+
+def cache_folder(config: DataConfig, base: Path) -> Path:
+    """`data.cache`, or $REGARD_CACHE, or the user's cache folder."""
+    if config.cache is not None:
+        return base / config.root / Path(config.cache).expanduser()
+    if named := os.environ.get("REGARD_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"
+
+
+def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
+    """The whole corpus `name`, one that `config` names; `config.root` is relative to `base`.
+
+    Raises:
+        UsageError: `config` has a setting that the corpus's format does not have.
+        DataError: There is no such corpus, or it cannot be read.
+    """
+    return open_corpus(
+        base / Path(config.root).expanduser() / Path(name).expanduser(),
+        format=config.format,
+        source=config.source,
+        target=config.target,
+        columns=None if config.columns is None else (config.columns[0], config.columns[1]),
+        on_error=config.on_error,
+    )
+
+
+def open_split(config: DataConfig, base: Path) -> tuple[list[Corpus], list[Corpus]]:
+    """The corpora to train on, one for each of `config.train`, and those to validate on, if any.
+
+    Raises:
+        UsageError: `config` has a setting that the format of a corpus does not have.
+        DataError: A corpus is missing, or cannot be read.
+    """
+    whole = [open_named(config, name, base) for name in config.train]
+    if config.hold_out:
+        train, held_out = (
+            [SplitCorpus(corpus, config.hold_out, held_out=side) for corpus in whole] for side in (False, True)
+        )
+        return [*train], [*held_out]
+    return whole, [] if config.validation is None else [open_named(config, config.validation, base)]
+
+
+def _refuse_empty_side(config: DataConfig, train: Sequence[Corpus], held_out: Sequence[Corpus]) -> None:
+    for corpora, use, change in ((held_out, "validate", "a larger"), (train, "train", "a smaller")):
+        if not any(True for corpus in corpora for _ in corpus):
+            raise DataError(
+                f"`hold_out: {config.hold_out:g}` of {' and '.join(config.train)} leaves nothing to {use} on; "
+                f"set {change} share, or name a `validation` corpus"
+            )
+
+
+def _learn_once(config: DataConfig, corpora: Sequence[Corpus], cache: Path) -> Vocabularies:
+    configs = (config.tokenizer, config.source_tokenizer, config.target_tokenizer)
+    tokenizers = [x and x.model_dump(exclude={"sampling"}) for x in configs]
+    facts = [FORMAT, sentencepiece.__version__, tokenizers, [corpus.fingerprint() for corpus in corpora]]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+    def build(folder: Path) -> None:
+        learnt = _learn(config, corpora)
+        learnt.save(folder)
+        (folder / "fingerprints").write_text(_fingerprints(learnt))
+
+    return open_cached(cache / "tokenizers" / key, open_folder=_open_learnt, build=build)
+
+
+def _open_learnt(folder: Path) -> Vocabularies:
+    found = Vocabularies.load(folder)
+    try:
+        # A damaged SentencePiece model may well load, and then cut words in other places.
+        if (folder / "fingerprints").read_text() == _fingerprints(found):
+            return found
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / 'fingerprints'} cannot be read: {error}") from error
+    raise ModelError(f"{folder} is damaged: its tokenizers are not those that were learnt")
+
+
+def _fingerprints(vocabularies: Vocabularies) -> str:
+    return f"{vocabularies.source.fingerprint} {vocabularies.target.fingerprint}\n"
+
+
+def _learn(config: DataConfig, corpora: Sequence[Corpus]) -> Vocabularies:
+    if config.tokenizer is not None:
+        shared = learn(config.tokenizer, _texts(corpora, sides=(0, 1)))
+        return Vocabularies(shared, shared)
+    assert config.source_tokenizer is not None
+    assert config.target_tokenizer is not None
+    return Vocabularies(
+        learn(config.source_tokenizer, _texts(corpora, sides=(0,))),
+        learn(config.target_tokenizer, _texts(corpora, sides=(1,))),
+    )
+
+
+def _texts(corpora: Sequence[Corpus], *, sides: Sequence[int]) -> Iterator[str]:
+    every = 1 + sum(map(len, corpora)) * len(sides) // MOST_LINES_TO_LEARN_FROM
+    for corpus in corpora:
+        for pair in islice(corpus, 0, None, every):
+            yield from (pair[side] for side in sides)
+
+
+def _sampling_rates(config: DataConfig) -> tuple[float, float]:
+    source, target = config.tokenizer or config.source_tokenizer, config.tokenizer or config.target_tokenizer
+    assert source is not None
+    assert target is not None
+    return source.sampling, target.sampling
+
+
+def _report(name: str, store: TokenStore) -> list[str]:
+    kept = f"{name}: {len(store):,} of {store.num_pairs_read:,} pairs are used"
+    return [kept, *(f"{name}: {reason} left out" for reason in store.left_out), *(f"{name}: {x}" for x in store.notes)]

@@ -1,0 +1,143 @@
+"""Vocabularies that are lists: characters, words, and symbols such as phonemes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from regard.data.abstract_tokenizer import SPECIAL, Tokenizer, TokenizerConfig, group_words
+from regard.errors import DataError, ModelError, UsageError
+from regard.symbols import NAMES, UNK
+
+FORMAT = 1
+KINDS = ("characters", "words", "symbols")
+
+
+class ListTokenizer(Tokenizer):
+    """A table of symbols: characters of a text, or what stands between spaces (words, phonemes).
+
+    Of kind `characters`, a space is a character like others. Text is single-spaced first, so
+    `decode(encode(text))` is `" ".join(text.split())` wherever every symbol is known.
+    """
+
+    suffix = ".json"
+
+    def __init__(self, kind: str, symbols: Sequence[str], *, lowercase: bool = False) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r} is none of {KINDS}")
+        if len(set(symbols)) != len(symbols):
+            raise ValueError("a symbol stands twice in the table")
+        self.kind = kind
+        self.symbols = tuple(symbols)
+        self.lowercase = lowercase
+        # The names of the special symbols are not in the table of ids: a text that says "</s>" means just that.
+        self._ids = {symbol: identity for identity, symbol in enumerate(self.symbols, len(NAMES))}
+        self._names = (*NAMES, *self.symbols)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, special symbols included."""
+        return len(self._names)
+
+    def encode(self, text: str) -> list[int]:
+        """One id a character or word."""
+        identities = self._ids
+        return [identities.get(symbol, UNK) for symbol in split(self.kind, text, lowercase=self.lowercase)]
+
+    def sample(self, text: str, seed: int, *, rate: float) -> list[int]:
+        """There is only one way to cut `text`.
+
+        Raises:
+            ValueError: `rate` is not 0.
+        """
+        if rate:
+            raise ValueError(f"a tokenizer of kind {self.kind} has one segmentation only: nothing to sample")
+        return self.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The symbols of `ids`, joined as `kind` says."""
+        joint = "" if self.kind == "characters" else " "
+        return joint.join(self._names[identity] for identity in map(int, ids) if identity not in SPECIAL)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The symbols; a space reads "▁"."""
+        return ["▁" if (name := self._names[int(identity)]) == " " else name for identity in ids]
+
+    def words(self, ids: Sequence[int]) -> list[int]:
+        """Each word or symbol is one. A space belongs to the word after it, as in SentencePiece.
+
+        Characters without any space among them are not one long word but units each: so the letters of
+        a word to pronounce, or a Chinese sentence, can be aligned.
+        """
+        space = self._ids.get(" ")
+        if self.kind != "characters" or space not in ids:
+            return list(range(len(ids)))
+        return group_words(ids, lambda identity: identity == space)
+
+    def to_bytes(self) -> bytes:
+        """JSON: format, kind, lowercase, symbols (ids from 4 on)."""
+        content = {"format": FORMAT, "kind": self.kind, "lowercase": self.lowercase, "symbols": self.symbols}
+        return json.dumps(content, ensure_ascii=False, indent=0).encode("utf-8") + b"\n"
+
+
+def split(kind: str, text: str, *, lowercase: bool) -> Iterable[str]:
+    """The symbols of `text`, in order."""
+    text = text.lower() if lowercase else text
+    words = text.split()
+    return " ".join(words) if kind == "characters" else words
+
+
+def learn_list(config: TokenizerConfig, texts: Iterable[str]) -> ListTokenizer:
+    """The symbols that occur at least `config.min_frequency` times, the most frequent first.
+
+    Raises:
+        UsageError: No symbol is left.
+        DataError: `texts` are all blank.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(split(config.kind, text, lowercase=config.lowercase))
+    if not counts:
+        raise DataError("there is no text to learn a tokenizer from; are the files of `data.train` empty?")
+    frequent = [(-count, symbol) for symbol, count in counts.items() if count >= config.min_frequency]
+    if not frequent:
+        raise UsageError(
+            f"tokenizer: none of the {len(counts)} {config.kind} of this corpus occurs {config.min_frequency} times; "
+            "lower min_frequency"
+        )
+    return ListTokenizer(config.kind, [symbol for _, symbol in sorted(frequent)], lowercase=config.lowercase)
+
+
+def read_list(content: bytes, *, origin: str) -> ListTokenizer:
+    """The tokenizer that `to_bytes` wrote.
+
+    Raises:
+        ModelError: `content` is anything else.
+    """
+    try:
+        table = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{origin} is damaged: not JSON ({error})") from error
+    if (fault := _find_fault(table)) is not None:
+        raise ModelError(f"{origin} is not a tokenizer of regard, or damaged: {fault}")
+    return ListTokenizer(table["kind"], table["symbols"], lowercase=table["lowercase"])
+
+
+def _find_fault(table: Any) -> str | None:
+    if not isinstance(table, dict) or set(table) != {"format", "kind", "lowercase", "symbols"}:
+        return "it must be an object of format, kind, lowercase, symbols"
+    if table["format"] != FORMAT:
+        return f"its format is {table['format']!r}, and this version reads {FORMAT}"
+    if table["kind"] not in KINDS or not isinstance(table["lowercase"], bool):
+        return f"kind must be one of {', '.join(KINDS)} and lowercase true or false"
+    symbols = table["symbols"]
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        return "symbols must be a list of strings"
+    characters = table["kind"] == "characters"
+    for place, symbol in enumerate(symbols):
+        whole = (
+            symbol == " " or (len(symbol) == 1 and not symbol.isspace()) if characters else symbol.split() == [symbol]
+        )
+        if not whole or any("\ud800" <= character <= "\udfff" for character in symbol):
+            return f"symbol {place} is {symbol!r}, which no text can contain"
+    return "a symbol stands twice" if len(set(symbols)) != len(symbols) else None

@@ -1,0 +1,239 @@
+"""A corpus as ids on disk: tokenised once, then memory-mapped, so that no corpus is too large for memory."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.abstract_tokenizer import Tokenizer
+from regard.data.cache import open_cached
+from regard.data.corpus import Corpus
+from regard.data.flat_file import FlatFile, FlatWriter, map_flat
+from regard.errors import DataError
+from regard.symbols import BOS, EOS
+
+FORMAT = 1
+NUM_EXAMPLES = 10
+_DESCRIPTION = "store.json"
+_SIDES = ("source", "target")
+
+
+class LeftOut(NamedTuple):
+    """Pairs of a corpus that are not used: why, how many, and where the first few stand."""
+
+    reason: str
+    num_pairs: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.num_pairs:,} because {self.reason} (first: {self.examples[0]})"
+
+
+class Encoding(NamedTuple):
+    """How pairs become ids. `rates` are the sampling rates of source and target (0: one fixed segmentation).
+
+    `max_length` bounds the positions of a side: its ids and one `EOS`.
+    """
+
+    source: Tokenizer
+    target: Tokenizer
+    max_length: int
+    rates: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether a pair's ids differ from epoch to epoch."""
+        return any(self.rates)
+
+    def encode(self, source: str, target: str) -> tuple[list[int], list[int]]:
+        """Ids of a pair: `EOS` ends both, `BOS` begins the target."""
+        return [*self.source.encode(source), EOS], [BOS, *self.target.encode(target), EOS]
+
+    def writers(self, folder: Path, names: tuple[str | None, str | None] = (None, None)) -> list[FlatWriter]:
+        """Files for the ids of both sides, two bytes an id where that is enough; by default they have no names."""
+        sizes = (self.source.size, self.target.size)
+        return [
+            FlatWriter(folder, name, "<u2" if size <= 2**16 else "<i4") for name, size in zip(names, sizes, strict=True)
+        ]
+
+
+class TokenStore:
+    """Pairs of ids in corpus order: sources end in `EOS`, targets are `BOS` ... `EOS`. Row r is the r-th pair kept.
+
+    `left_out` tells which pairs were not kept, `notes` what reading changed in the texts.
+    `source_lengths` and `target_lengths` count positions as a model sees them: `EOS` is one, `BOS` is none
+    (the decoder reads and says one token fewer than the target array holds).
+    """
+
+    def __init__(self, folder: Path, encoding: Encoding) -> None:
+        """Map a folder that `open_store` has published.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        description = _read_description(folder)
+        files = description["files"]
+        self.folder = folder
+        self.num_pairs_read = int(description["num_pairs_read"])
+        self.notes = [str(note) for note in description["notes"]]
+        self.left_out = [LeftOut(reason, count, tuple(where)) for reason, count, where in description["left_out"]]
+        self._encoding = encoding
+        self._place(map_flat(folder, "source", files), map_flat(folder, "target", files))
+        self._texts: tuple[FlatFile, ...] = ()
+        if encoding.is_sampled:
+            self._texts = tuple(map_flat(folder, f"{side}_text", files) for side in _SIDES)
+
+    def _place(self, sources: FlatFile, targets: FlatFile) -> None:
+        if len(sources) != len(targets):
+            raise DataError(f"{self.folder} is damaged: {len(sources)} sources, {len(targets)} targets")
+        self.sources, self.targets = sources, targets
+        self.source_lengths = sources.lengths
+        self.target_lengths = targets.lengths - 1
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether each epoch has segmentations of its own, which `resample` draws."""
+        return bool(self._texts)
+
+    def source(self, row: int) -> NDArray[Any]:
+        """The source ids of pair `row`, `EOS` at the end."""
+        return self.sources[row]
+
+    def target(self, row: int) -> NDArray[Any]:
+        """The target ids of pair `row`, between `BOS` and `EOS`."""
+        return self.targets[row]
+
+    def resample(self, seed: int, epoch: int) -> "TokenStore":
+        """The same pairs in segmentations drawn for `epoch`: a pure function of (seed, epoch, row).
+
+        Raises:
+            UsageError: The installed sentencepiece draws without regard to a seed.
+        """
+        if not self.is_sampled:
+            return self
+        seeds = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch)))).integers(
+            2**32, size=(len(self), 2)
+        )
+        drawn = copy.copy(self)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(writer) for writer in self._encoding.writers(self.folder.parent)]
+            for row, pair_seeds in enumerate(seeds):
+                for side, writer in enumerate(writers):
+                    writer.append(self._draw(side, row, int(pair_seeds[side])))
+            for writer in writers:
+                writer.finish()
+            drawn._place(*(writer.map() for writer in writers))
+        return drawn
+
+    def _draw(self, side: int, row: int, seed: int) -> NDArray[Any]:
+        """The source (`side` 0) or target (1) of `row`, drawn anew; too long a draw gives way to the fixed ids."""
+        fixed = (self.sources, self.targets)[side][row]
+        rate = self._encoding.rates[side]
+        if not rate:
+            return fixed
+        tokenizer = (self._encoding.source, self._encoding.target)[side]
+        ids = tokenizer.sample(bytes(self._texts[side][row]).decode("utf-8"), seed, rate=rate)
+        return fixed if len(ids) + 1 > self._encoding.max_length else np.array([BOS, *ids, EOS][1 - side :])
+
+
+def open_store(corpora: Sequence[Corpus], encoding: Encoding, cache: Path) -> TokenStore:
+    """The store of `corpora`, one behind the other: from `cache` where it lies there whole, else built now.
+
+    Raises:
+        DataError: No pair is left, or a corpus cannot be read.
+        UsageError: `cache` cannot be written.
+    """
+    return open_cached(
+        cache / "stores" / _key(corpora, encoding),
+        open_folder=lambda folder: TokenStore(folder, encoding),
+        build=lambda folder: _build(corpora, encoding, folder),
+    )
+
+
+def _key(corpora: Sequence[Corpus], encoding: Encoding) -> str:
+    facts = {
+        "format": FORMAT,
+        "corpora": [corpus.fingerprint() for corpus in corpora],
+        "tokenizers": [encoding.source.fingerprint, encoding.target.fingerprint],
+        "max_length": encoding.max_length,
+        "texts": encoding.is_sampled,
+    }
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _build(corpora: Sequence[Corpus], encoding: Encoding, folder: Path) -> None:
+    left_out: dict[str, list[tuple[int, int]]] = {}
+    num_read = 0
+    with ExitStack() as stack:
+        writers = [stack.enter_context(writer) for writer in encoding.writers(folder, _SIDES)]
+        if encoding.is_sampled:
+            writers += [stack.enter_context(FlatWriter(folder, f"{side}_text", "|u1")) for side in _SIDES]
+        for place, source, target in _rows(corpora):
+            num_read += 1
+            source_ids, target_ids = encoding.encode(source, target)
+            if (reason := _reason_to_leave_out(source_ids, target_ids, encoding.max_length)) is not None:
+                left_out.setdefault(reason, []).append(place)
+                continue
+            arrays = [np.array(source_ids), np.array(target_ids)]
+            if encoding.is_sampled:
+                arrays += [np.frombuffer(text.encode("utf-8"), np.uint8) for text in (source, target)]
+            for writer, values in zip(writers, arrays, strict=True):
+                writer.append(values)
+        files: dict[str, list[int]] = {}
+        for writer in writers:
+            files |= writer.finish()
+    reasons = [
+        LeftOut(reason, len(places), tuple(corpora[which].location(row) for which, row in places[:NUM_EXAMPLES]))
+        for reason, places in sorted(left_out.items())
+    ]
+    _refuse_empty(num_read, reasons)
+    notes = [f"{corpus.name}: {sentence}" for corpus in corpora for sentence in corpus.counts.sentences()]
+    description = {"format": FORMAT, "num_pairs_read": num_read, "left_out": reasons, "notes": notes, "files": files}
+    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def _rows(corpora: Sequence[Corpus]) -> Iterator[tuple[tuple[int, int], str, str]]:
+    """Each pair with its place: which corpus, which row."""
+    for which, corpus in enumerate(corpora):
+        for row, (source, target) in enumerate(corpus):
+            yield (which, row), source, target
+
+
+def _reason_to_leave_out(source: list[int], target: list[int], max_length: int) -> str | None:
+    if len(source) == 1:
+        return "the source is empty"
+    if len(target) == 2:
+        return "the target is empty"
+    if len(source) > max_length:
+        return f"the source is longer than max_length {max_length}"
+    if len(target) - 1 > max_length:
+        return f"the target is longer than max_length {max_length}"
+    return None
+
+
+def _refuse_empty(num_read: int, reasons: list[LeftOut]) -> None:
+    if num_read == 0:
+        raise DataError("the corpus is empty: not one pair of lines; look at the paths in the recipe's block `data`")
+    if num_read == sum(reason.num_pairs for reason in reasons):
+        causes = "; ".join(str(reason) for reason in reasons)
+        raise DataError(f"none of the {num_read} pairs can be used: {causes}; raise max_length or mend the corpus")
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((folder / _DESCRIPTION).read_bytes())
+        complete = {"format", "num_pairs_read", "left_out", "notes", "files"} <= set(description)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{folder / _DESCRIPTION} cannot be read: {error}") from error
+    if not complete or description["format"] != FORMAT:
+        raise DataError(f"{folder / _DESCRIPTION} is not a description of format {FORMAT}")
+    return dict(description)

@@ -1,0 +1,1 @@
+"""Search: greedy, beam, sampling, constraints, ensembles. Knows the protocol, not the models."""

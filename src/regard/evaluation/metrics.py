@@ -1,0 +1,119 @@
+"""Corpus metrics: BLEU, chrF, and error rates over words, phonemes and symbols, each with a signature.
+
+An item may have any number of references; BLEU and chrF use all of them, an error rate the nearest.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from regard.errors import DataError
+
+References = Sequence[Sequence[str]]
+
+
+class Metric(NamedTuple):
+    """A measured value in percent (perplexity excepted), with all that is needed to measure it again."""
+
+    name: str
+    value: float
+    signature: str
+    higher_is_better: bool
+
+
+def bleu(
+    hypotheses: Sequence[str], references: References, *, lowercase: bool = False, tokenize: str = "13a"
+) -> Metric:
+    """SacreBLEU (Papineni et al. 2002; Post 2018) on plain, detokenised text; `tokenize="none"` for tokenised text."""
+    metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=tokenize == "none")
+    value = metric.corpus_score(list(hypotheses), reference_streams(references)).score
+    return Metric("bleu", value, str(metric.get_signature()), higher_is_better=True)
+
+
+def chrf(hypotheses: Sequence[str], references: References) -> Metric:
+    """ChrF2: character n-gram F-score (Popovic 2015)."""
+    metric = CHRF()
+    value = metric.corpus_score(list(hypotheses), reference_streams(references)).score
+    return Metric("chrf", value, str(metric.get_signature()), higher_is_better=True)
+
+
+def reference_streams(references: References) -> list[list[Any]]:
+    """Transpose to sacreBLEU's layout; an item with fewer references than others has None in the later streams."""
+    num_streams = max(map(len, references))
+    return [[item[k] if k < len(item) else None for item in references] for k in range(num_streams)]
+
+
+def word_error_rate(hypotheses: Sequence[str], references: References) -> Metric:
+    """Share of items that equal none of their references: the WER of pronunciation papers, an item being a word."""
+    return _rate("wer", word_errors(hypotheses, references), "unit:item|refs:any-of")
+
+
+def phoneme_error_rate(hypotheses: Sequence[str], references: References) -> Metric:
+    """Edit distance over whitespace-separated symbols to the nearest reference, per reference symbol."""
+    counts = phoneme_errors(hypotheses, references)
+    return _rate("per", counts, "unit:symbol|refs:nearest")
+
+
+def character_error_rate(hypotheses: Sequence[str], references: References) -> Metric:
+    """Edit distance over characters (code points) to the nearest reference, per reference character."""
+    counts = character_errors(hypotheses, references)
+    return _rate("cer", counts, "unit:character|refs:nearest")
+
+
+def word_errors(hypotheses: Sequence[str], references: References) -> list[tuple[int, int]]:
+    """For each item: 1 where no reference is met, else 0; out of 1. White space between symbols does not count."""
+    return [
+        (int(hypothesis.split() not in [reference.split() for reference in accepted]), 1)
+        for hypothesis, accepted in zip(hypotheses, references, strict=True)
+    ]
+
+
+def phoneme_errors(hypotheses: Sequence[str], references: References) -> list[tuple[int, int]]:
+    """For each item: edits to the nearest reference, and that reference's number of symbols."""
+    return [
+        _nearest(hypothesis.split(), [reference.split() for reference in accepted])
+        for hypothesis, accepted in zip(hypotheses, references, strict=True)
+    ]
+
+
+def character_errors(hypotheses: Sequence[str], references: References) -> list[tuple[int, int]]:
+    """For each item: edits to the nearest reference, and that reference's number of characters."""
+    return [_nearest(hypothesis, list(accepted)) for hypothesis, accepted in zip(hypotheses, references, strict=True)]
+
+
+def _nearest(hypothesis: Sequence[str], accepted: Sequence[Sequence[str]]) -> tuple[int, int]:
+    # Of equally near references the longest, as scoring tools for speech do: it makes the rate no worse.
+    distances = [(Levenshtein.distance(hypothesis, reference), -len(reference)) for reference in accepted]
+    distance, negative_length = min(distances)
+    return distance, -negative_length
+
+
+def _rate(name: str, counts: Sequence[tuple[int, int]], signature: str) -> Metric:
+    errors, total = sum(item[0] for item in counts), sum(item[1] for item in counts)
+    return Metric(name, 100 * errors / max(total, 1), f"{signature}|edits:levenshtein", higher_is_better=False)
+
+
+METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
+    "bleu": bleu,
+    "chrf": chrf,
+    "wer": word_error_rate,
+    "per": phoneme_error_rate,
+    "cer": character_error_rate,
+}
+
+
+def evaluate(names: Sequence[str], hypotheses: Sequence[str], references: References) -> list[Metric]:
+    """Measure the named metrics.
+
+    Raises:
+        DataError: there is nothing to measure, or the numbers of hypotheses and references differ.
+    """
+    if not hypotheses or len(hypotheses) != len(references):
+        raise DataError(
+            f"cannot evaluate {len(hypotheses)} hypotheses against {len(references)} references: "
+            "give one reference item for every hypothesis, and at least one"
+        )
+    return [METRICS[name](hypotheses, references) for name in names]

@@ -1,0 +1,88 @@
+"""Is system B really better than system A? Paired bootstrap resampling (Koehn 2004)."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest, Result
+
+from regard.errors import DataError, UsageError
+from regard.evaluation.metrics import References, character_errors, phoneme_errors, reference_streams, word_errors
+
+_COUNTS: dict[str, Callable[[Sequence[str], References], list[tuple[int, int]]]] = {
+    "wer": word_errors,
+    "per": phoneme_errors,
+    "cer": character_errors,
+}
+
+
+class Comparison(NamedTuple):
+    """The two corpus values, and how often chance alone would set them as far apart."""
+
+    metric: str
+    baseline: float
+    system: float
+    p_value: float
+    num_samples: int
+
+
+def paired_bootstrap(
+    metric: str,
+    baseline: Sequence[str],
+    system: Sequence[str],
+    references: References,
+    *,
+    num_samples: int = 1000,
+    seed: int = 12345,
+) -> Comparison:
+    """Compare two systems' outputs on the same items, resampling the items.
+
+    BLEU and chrF are sacreBLEU's own test. For error rates the null distribution is the resampled difference
+    moved to mean zero (two-sided), as sacreBLEU does it.
+
+    Raises:
+        DataError: the numbers of items differ.
+        UsageError: the metric is unknown.
+    """
+    if not len(baseline) == len(system) == len(references):
+        raise DataError(
+            f"a paired test needs the same items: {len(baseline)} baseline outputs, {len(system)} system outputs, "
+            f"{len(references)} references"
+        )
+    if metric in _COUNTS:
+        return _error_rates(metric, baseline, system, references, num_samples, seed)
+    if metric not in ("bleu", "chrf"):
+        raise UsageError(f"no paired test for the metric {metric!r}; choose from bleu, chrf, {', '.join(_COUNTS)}")
+    return _sacrebleu(metric, baseline, system, references, num_samples)
+
+
+def _error_rates(
+    metric: str, baseline: Sequence[str], system: Sequence[str], references: References, num_samples: int, seed: int
+) -> Comparison:
+    counts = np.array([_COUNTS[metric](outputs, references) for outputs in (baseline, system)], dtype=np.int64)
+    draw = np.random.default_rng(seed).integers(0, len(references), (num_samples, len(references)))
+    sums = counts[:, draw].sum(axis=2)  # (systems, samples, [errors, total])
+    rates = 100 * sums[..., 0] / sums[..., 1]
+    whole = 100 * counts[..., 0].sum(1) / counts[..., 1].sum(1)
+    differences = np.abs(rates[1] - rates[0] - (rates[1] - rates[0]).mean())
+    extreme = int((differences >= abs(whole[1] - whole[0])).sum())
+    return Comparison(metric, float(whole[0]), float(whole[1]), (extreme + 1) / (num_samples + 1), num_samples)
+
+
+def _sacrebleu(
+    metric: str, baseline: Sequence[str], system: Sequence[str], references: References, num_samples: int
+) -> Comparison:
+    test = PairedTest(
+        [("baseline", list(baseline)), ("system", list(system))],
+        {metric: BLEU() if metric == "bleu" else CHRF()},
+        reference_streams(references),
+        test_type="bs",
+        n_samples=num_samples,
+    )
+    _signatures, results = test()
+    first, second = cast(list[Result], next(scores for name, scores in results.items() if name != "System"))
+    # sacreBLEU counts samples strictly above the real difference, so equal systems would come out as significant.
+    p_value = 1.0 if first.score == second.score else float(second.p_value or 0.0)
+    return Comparison(metric, first.score, second.score, p_value, num_samples)

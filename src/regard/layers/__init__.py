@@ -1,0 +1,1 @@
+"""The parts that models are made of: fully connected, recurrent, embedding, positions, add & norm."""

@@ -1,0 +1,72 @@
+"""Where a token stands: added to its embedding, because attention itself knows no order (Vaswani et al. 2017, 3.5)."""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.errors import DataError
+
+_TABLE_LENGTH = 512
+
+
+def sinusoids(start: int, stop: int, size: int) -> Float[Tensor, "length size"]:
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(pos / 10000^(2i/d)) for start <= pos < stop."""
+    positions = torch.arange(start, stop, dtype=torch.float64)[:, None]
+    wavelengths = 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
+    angles = positions / wavelengths
+    interleaved = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :size]
+    return interleaved.to(torch.get_default_dtype())
+
+
+class Positions(nn.Module, ABC):
+    """A vector for every position from 0 on."""
+
+    @abstractmethod
+    def encode(self, start: int, stop: int) -> Float[Tensor, "length size"]:
+        """The vectors of the positions start .. stop - 1."""
+
+    def forward(self, embedded: Float[Tensor, "batch length size"], *, start: int = 0) -> Tensor:
+        """Add to each token's embedding the vector of its position; the first stands at `start`."""
+        return embedded + self.encode(start, start + embedded.size(1)).to(embedded.dtype)
+
+
+class Sinusoidal(Positions):
+    """Fixed sines and cosines; a table up to some length, computed beyond it, so there is no longest sentence."""
+
+    table: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("table", sinusoids(0, _TABLE_LENGTH, size), persistent=False)
+
+    def encode(self, start: int, stop: int) -> Tensor:
+        """Sines at even components, cosines at odd ones."""
+        if stop <= len(self.table):
+            return self.table[start:stop]
+        return sinusoids(start, stop, self.size).to(self.table)
+
+
+class Learned(Positions):
+    """One trained vector a position, N(0, 1/size) at first; nothing is known of positions beyond `max_length`."""
+
+    def __init__(self, size: int, max_length: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_length, size))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(size))
+
+    def encode(self, start: int, stop: int) -> Tensor:
+        """Rows of the trained table.
+
+        Raises:
+            DataError: the text is longer than the table.
+        """
+        if stop > len(self.weight):
+            raise DataError(
+                f"a text of {stop} tokens, but this model has learned positions for {len(self.weight)} only; "
+                "shorten or split it, or train with a larger `model.max_length` or with sinusoidal positions"
+            )
+        return self.weight[start:stop]

@@ -1,0 +1,27 @@
+"""The systems, one chapter each: `kind: transformer` in a recipe is the module `models/transformer.py`."""
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+from regard.errors import UsageError
+
+
+def kinds() -> list[str]:
+    """Every `kind` there is: the modules of this package are the registry."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def family(kind: str) -> ModuleType:
+    """The module of a kind of model, with its `Config` and `build`.
+
+    Raises:
+        UsageError: no such module in this package; nothing else is ever imported.
+    """
+    known = kinds()
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+        raise UsageError(f"there is no model of kind {kind!r}; {advice}")
+    return importlib.import_module(f"{__name__}.{kind}")

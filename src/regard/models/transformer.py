@@ -1,0 +1,240 @@
+"""The Transformer: attention is all you need (Vaswani et al. 2017).
+
+source -> embedding + position -> N x (self-attention, fully connected)                   -> memory
+target -> embedding + position -> N x (self-attention, cross-attention, fully connected)  -> readout
+"""
+
+import math
+from typing import Any, Literal
+
+from jaxtyping import Bool, Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+import regard.config.base
+from regard.attention.attention import Memory
+from regard.attention.mask import padding_mask
+from regard.attention.multi_head import MultiHeadAttention, Past, SelfAttention
+from regard.attention.record import AttentionRecord
+from regard.layers.add_and_norm import AddAndNorm, PostNorm, PreNorm
+from regard.layers.dropout import Dropout
+from regard.layers.embedding import Embedding
+from regard.layers.fully_connected import Activation, FullyConnected
+from regard.layers.positional_encoding import Learned, Positions, Sinusoidal
+from regard.layers.stack import Stack
+from regard.protocol import Batch, Dimensions, Model, Output, State
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"size": 128, "num_layers": 4, "num_heads": 4, "feed_forward_size": 256, "dropout": 0.3},
+    "small": {"size": 256, "num_layers": 3, "num_heads": 4, "feed_forward_size": 1024, "dropout": 0.1},
+    "base": {"size": 512, "num_layers": 6, "num_heads": 8, "feed_forward_size": 2048, "dropout": 0.1},
+    "big": {"size": 1024, "num_layers": 6, "num_heads": 16, "feed_forward_size": 4096, "dropout": 0.3},
+}
+
+_ACTIVATIONS: dict[str, Activation] = {"relu": functional.relu, "gelu": functional.gelu}
+
+
+class Config(regard.config.base.Config):
+    """A Transformer. `preset` gives what is not said; base and big are the paper's (its Table 3)."""
+
+    kind: Literal["transformer"] = "transformer"
+    preset: Literal["tiny", "small", "base", "big"] = "small"
+    size: int = Field(256, gt=0)
+    num_layers: int | None = Field(3, gt=0)  # of encoder and decoder each; None where both have their own
+    encoder_layers: int | None = Field(None, gt=0)  # num_layers where not given
+    decoder_layers: int | None = Field(None, gt=0)
+    num_heads: int = Field(4, gt=0)
+    feed_forward_size: int = Field(1024, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)  # of sub-layer outputs and of embedding + position
+    attention_dropout: float = Field(0.0, ge=0, lt=1)  # of attention weights
+    activation_dropout: float = Field(0.0, ge=0, lt=1)  # of the feed-forward network's hidden units
+    activation: Literal["relu", "gelu"] = "relu"
+    norm: Literal["post", "pre"] = "post"
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    max_length: int | None = Field(None, gt=0)  # of learned positions
+    tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
+    bias: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        filled = _PRESETS.get(given.get("preset", "small"), {}) | given
+        if given.get("encoder_layers") is not None and given.get("decoder_layers") is not None:
+            if given.get("num_layers") is not None:
+                raise ValueError("num_layers has no effect beside encoder_layers and decoder_layers; leave one out")
+            filled["num_layers"] = None
+        return filled
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> "Config":
+        if self.size % self.num_heads:
+            raise ValueError(f"num_heads ({self.num_heads}) must divide size ({self.size}) evenly")
+        if self.positions == "learned" and self.max_length is None:
+            raise ValueError("learned positions need a max_length")
+        if self.positions == "sinusoidal" and self.max_length is not None:
+            raise ValueError("max_length has no effect with sinusoidal positions, which have no end")
+        return self
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then a fully connected network."""
+
+    def __init__(self, config: Config, number: int) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(**_attention(config, f"encoder.{number}.self"))
+        self.self_norm = _add_and_norm(config)
+        self.feed_forward = _feed_forward(config)
+        self.feed_forward_norm = _add_and_norm(config)
+
+    def forward(
+        self, states: Tensor, mask: Bool[Tensor, "batch length"], record: AttentionRecord | None
+    ) -> Float[Tensor, "batch length size"]:
+        """Every position looks at all real positions, then thinks for itself."""
+        looked = self.self_attention(self.self_norm.enter(states), mask, record=record)
+        states = self.self_norm.leave(states, looked)
+        thought = self.feed_forward(self.feed_forward_norm.enter(states))
+        return self.feed_forward_norm.leave(states, thought)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention to the past, cross-attention to the source, then a fully connected network."""
+
+    def __init__(self, config: Config, number: int) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(**_attention(config, f"decoder.{number}.self"))
+        self.self_norm = _add_and_norm(config)
+        self.cross_attention = MultiHeadAttention(**_attention(config, f"decoder.{number}.cross"))
+        self.cross_norm = _add_and_norm(config)
+        self.feed_forward = _feed_forward(config)
+        self.feed_forward_norm = _add_and_norm(config)
+
+    def forward(
+        self, states: Tensor, memory: Memory, record: AttentionRecord | None
+    ) -> Float[Tensor, "batch length size"]:
+        """All target positions at once. No padding mask: padding stands at the end, in everybody's future."""
+        looked = self.self_attention(self.self_norm.enter(states), causal=True, record=record)
+        return self._after_self_attention(states, looked, memory, record)
+
+    def step(
+        self, state: Tensor, memory: Memory, past: Past, record: AttentionRecord | None
+    ) -> tuple[Float[Tensor, "rows 1 size"], Past]:
+        """The next target position only."""
+        looked, past = self.self_attention.step(self.self_norm.enter(state), past, record=record)
+        return self._after_self_attention(state, looked, memory, record), past
+
+    def _after_self_attention(
+        self, states: Tensor, looked: Tensor, memory: Memory, record: AttentionRecord | None
+    ) -> Tensor:
+        states = self.self_norm.leave(states, looked)
+        looked = self.cross_attention(self.cross_norm.enter(states), memory, record=record)
+        states = self.cross_norm.leave(states, looked)
+        thought = self.feed_forward(self.feed_forward_norm.enter(states))
+        return self.feed_forward_norm.leave(states, thought)
+
+
+class Transformer(Model):
+    """Encoder, decoder, and the one matrix that embeds both and reads out."""
+
+    def __init__(self, config: Config, dimensions: Dimensions) -> None:
+        super().__init__()
+        scale = math.sqrt(config.size)
+        self.source_embedding = Embedding(dimensions.source, config.size, scale=scale)
+        one_matrix = dimensions.shared and config.tied
+        self.target_embedding = (
+            self.source_embedding if one_matrix else Embedding(dimensions.target, config.size, scale=scale)
+        )
+        self.source_positions, self.target_positions = _positions(config), _positions(config)
+        self.dropout = Dropout(config.dropout)
+        self.encoder = Stack(EncoderLayer(config, n) for n in range(config.encoder_layers or config.num_layers or 0))
+        self.decoder = Stack(DecoderLayer(config, n) for n in range(config.decoder_layers or config.num_layers or 0))
+        self.encoder_norm, self.decoder_norm = _final_norm(config), _final_norm(config)
+        self.readout = nn.Linear(config.size, dimensions.target, bias=False)
+        self.apply(_initialise)
+        if config.tied:
+            self.readout.weight = self.target_embedding.weight
+
+    def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
+        """Teacher forcing: all target positions at once."""
+        memories = self._memories(batch.source, record)
+        states = self.dropout(self.target_positions(self.target_embedding(batch.decoder_input)))
+        for layer, memory in zip(self.decoder, memories, strict=True):
+            states = layer(states, memory, record)
+        return Output(self.decoder_norm(states), self.readout)
+
+    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+        """Read the source; project it to every decoder layer's keys and values, once a sentence."""
+        memories = self._memories(source, None)
+        return State(memories, tuple(Past(memory.keys[:, :, :0], memory.values[:, :, :0]) for memory in memories))
+
+    def step(
+        self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
+    ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        """One more target token a row, looking at the cached past."""
+        position = state.carry[0].keys.size(2)
+        states = self.target_positions(self.target_embedding(tokens[:, None]), start=position)
+        carry = []
+        for layer, memory, past in zip(self.decoder, state.memory, state.carry, strict=True):
+            states, past = layer.step(states, memory, past, record)
+            carry.append(past)
+        return self.readout(self.decoder_norm(states[:, 0])), State(state.memory, tuple(carry))
+
+    def _memories(self, source: Tensor, record: AttentionRecord | None) -> tuple[Memory, ...]:
+        mask = padding_mask(source)
+        states = self.dropout(self.source_positions(self.source_embedding(source)))
+        for layer in self.encoder:
+            states = layer(states, mask, record)
+        states = self.encoder_norm(states)
+        return tuple(layer.cross_attention.remember(states, mask) for layer in self.decoder)
+
+
+def build(config: Config, dimensions: Dimensions) -> Transformer:
+    """A Transformer with fresh parameters from torch's global generator."""
+    return Transformer(config, dimensions)
+
+
+def _attention(config: Config, site: str) -> dict[str, Any]:
+    return {
+        "size": config.size,
+        "num_heads": config.num_heads,
+        "site": site,
+        "dropout": config.attention_dropout,
+        "bias": config.bias,
+    }
+
+
+def _feed_forward(config: Config) -> FullyConnected:
+    return FullyConnected(
+        config.size,
+        config.feed_forward_size,
+        activation=_ACTIVATIONS[config.activation],
+        dropout=config.activation_dropout,
+        bias=config.bias,
+    )
+
+
+def _add_and_norm(config: Config) -> AddAndNorm:
+    order = {"post": PostNorm, "pre": PreNorm}[config.norm]
+    return order(config.size, dropout=config.dropout, bias=config.bias)
+
+
+def _final_norm(config: Config) -> nn.Module:
+    """Pre-norm leaves its residual stream as it grew, so it is normalised at the end; post-norm needs no more."""
+    return nn.LayerNorm(config.size, bias=config.bias) if config.norm == "pre" else nn.Identity()
+
+
+def _positions(config: Config) -> Positions:
+    if config.positions == "sinusoidal":
+        return Sinusoidal(config.size)
+    assert config.max_length is not None
+    return Learned(config.size, config.max_length)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier for matrices, 0 for biases; embeddings and norms start as they say themselves."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Text in, text out; and a whole training run."""

@@ -1,0 +1,78 @@
+"""What `fit` tells its caller, beside the events of `training.train`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from regard.training import events as training
+
+
+class Prepared(NamedTuple):
+    """Data and model are ready; training begins, or goes on after update `resumed_step`.
+
+    `notes` say what is unusual: pairs that were left out and why, checkpoints that were passed over.
+    """
+
+    folder: Path
+    num_parameters: int
+    num_train: int
+    num_validation: int
+    source_vocabulary: int
+    target_vocabulary: int
+    device: str
+    precision: str
+    threads: int
+    resumed_step: int
+    notes: tuple[str, ...]
+
+
+class Sample(NamedTuple):
+    """One validation sentence as the model gives it now."""
+
+    step: int
+    source: str
+    hypothesis: str
+    reference: str
+
+
+class Saved(NamedTuple):
+    """A checkpoint of update `step` is complete on the disk."""
+
+    step: int
+    folder: Path
+
+
+class Warned(NamedTuple):
+    """Something went wrong that does not stop the run."""
+
+    message: str
+
+
+class Candidate(NamedTuple):
+    """A set of weights for the model folder, and its validation scores with the recipe's search."""
+
+    name: str
+    steps: tuple[int, ...]
+    scores: dict[str, float]
+
+
+class Published(NamedTuple):
+    """The model folder is complete. `candidates` were compared; `chosen` is the name of the one taken."""
+
+    folder: Path
+    metric: str
+    score: float
+    chosen: str
+    candidates: tuple[Candidate, ...]
+
+
+class AlreadyFinished(NamedTuple):
+    """This run was over before; its model folder is there."""
+
+    folder: Path
+    step: int
+    model: Path
+    metric: str
+    score: float
+
+
+Event = training.Event | Prepared | Sample | Saved | Warned | Published | AlreadyFinished

@@ -1,0 +1,79 @@
+"""Many sources in, the outputs of each in the same order out: batches of like length, any engine."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+
+from regard.data.batching import pad
+from regard.decoding.search import Hypothesis, SearchConfig, search
+from regard.protocol import Decodable
+
+BATCH_SIZE = 32
+# Positions (sentences * longest source) that a batch of one beam may have, whatever the batch size.
+MAX_POSITIONS = 16_384
+
+NOTHING = Hypothesis([], 0.0, 0.0, [])  # what an empty source becomes
+
+
+class Request(NamedTuple):
+    """One source to work on: ids ending in `EOS`, the prefix of its outputs, its number in the whole input."""
+
+    source: Sequence[int]
+    prefix: Sequence[int] = ()
+    row: int = 0
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Turns one batch of requests into hypotheses. Command line and API know nothing else of how that is done."""
+
+    def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
+        """The n best outputs of every request."""
+        ...
+
+
+class TorchEngine:
+    """The model itself, on the device where it is."""
+
+    def __init__(self, model: Decodable, device: torch.device) -> None:
+        self._model = model
+        self._device = device
+
+    def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
+        """The n best outputs of every request."""
+        return search(
+            self._model,
+            pad([request.source for request in requests]).to(self._device),
+            config,
+            prefixes=[request.prefix for request in requests] if any(request.prefix for request in requests) else None,
+            rows=[request.row for request in requests],
+        )
+
+
+def generate(
+    engine: Engine, requests: Sequence[Request], config: SearchConfig, *, batch_size: int = BATCH_SIZE
+) -> list[list[Hypothesis]]:
+    """The n best outputs of every request, in their order; a source with nothing but `EOS` gives `NOTHING`.
+
+    Sentences of like length make a batch, the longest first, so that what does not fit into memory says so at once.
+    """
+    outputs = [[NOTHING] for _ in requests]
+    for rows in _batches(requests, batch_size, MAX_POSITIONS // (1 if config.sampling else config.beam_size)):
+        for row, hypotheses in zip(rows, engine.search([requests[row] for row in rows], config), strict=True):
+            outputs[row] = hypotheses
+    return outputs
+
+
+def _batches(requests: Sequence[Request], batch_size: int, max_positions: int) -> list[list[int]]:
+    order = sorted(
+        (row for row, request in enumerate(requests) if len(request.source) > 1),
+        key=lambda row: -len(requests[row].source),
+    )
+    batches, start = [], 0
+    while start < len(order):
+        longest = len(requests[order[start]].source)
+        size = max(1, min(batch_size, max_positions // longest))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

@@ -1,0 +1,55 @@
+"""What a recipe would cost, before it is run."""
+
+import torch
+
+from regard.checkpoint.model_folder import dimensions_of
+from regard.data.batching import CPU_BATCH_TOKENS, Batches
+from regard.data.dataset import prepare
+from regard.recipe import Recipe
+
+# Weights, gradients, and Adam's two moments, in float32.
+MEGABYTES_PER_PARAMETER = 16e-6
+
+
+def describe_plan(recipe: Recipe) -> str:
+    """Sizes of data and model, number of steps, and the memory of the weights, as lines of text.
+
+    Prepares the data: tokenizers are learnt and stores are built, and the real run finds the stores ready.
+
+    Raises:
+        DataError: a corpus cannot be read.
+    """
+    dataset = prepare(recipe.data)
+    dimensions = dimensions_of(dataset.vocabularies)
+    with torch.device("meta"):
+        model = recipe.build(dimensions)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    training = recipe.training
+    batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
+    epoch = Batches(dataset.train, batch_tokens=batch_tokens, seed=training.seed).epoch(0)
+    steps = -(-len(epoch) // training.accumulate)
+    shared = ", shared" if dimensions.shared else ""
+    lines = [
+        *dataset.report,
+        f"vocabularies: {dimensions.source:,} source, {dimensions.target:,} target{shared}",
+        f"model: {recipe.kind}, {num_parameters:,} parameters",
+        f"epoch: {steps:,} steps, {int(dataset.train.source_lengths.sum()):,} source and "
+        f"{int(dataset.train.target_lengths.sum()):,} target tokens",
+        f"run: until {_limits(recipe, steps)}",
+        f"memory: at least {num_parameters * MEGABYTES_PER_PARAMETER:,.0f} MB for weights, gradients and moments",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _limits(recipe: Recipe, steps_per_epoch: int) -> str:
+    training = recipe.training
+    limits = []
+    if training.steps is not None:
+        limits.append(f"step {training.steps:,} ({training.steps / steps_per_epoch:.1f} epochs)")
+    if training.epochs is not None:
+        limits.append(f"epoch {training.epochs:,} ({training.epochs * steps_per_epoch:,} steps)")
+    if training.minutes is not None:
+        limits.append(f"{training.minutes:g} minutes of training")
+    if training.patience is not None:
+        limits.append(f"{training.patience} evaluations without a better {training.metric}")
+    return " or ".join(limits)

@@ -1,0 +1,258 @@
+"""Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+import regard
+from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.config.document import Document
+from regard.config.load import parse
+from regard.data.text import clean_line, is_blank
+from regard.decoding.ensemble import Ensemble
+from regard.decoding.penalties import LengthPenalty
+from regard.decoding.search import Hypothesis, SearchConfig
+from regard.errors import DataError, UsageError
+from regard.layers.int8_linear import to_int8
+from regard.pipelines.generate import BATCH_SIZE, Engine, Request, TorchEngine, generate
+from regard.pipelines.rescore import rescore
+from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
+from regard.protocol import Decodable
+from regard.symbols import EOS, NAMES, UNK
+
+Precision = Literal["fp32", "int8"]
+
+# The model that comes with the package.
+SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
+
+# Pieces of the longest source that is translated. The memory that attention takes grows with the square.
+LONGEST_SOURCE = 1024
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What became of one text, and how sure the model is of it.
+
+    `score` is the natural log of the output's probability, `normalised_score` the one after length and coverage
+    penalties; `token_scores` has one number for each of `tokens` and one for the end of the sentence.
+    `alternatives` are the others of the n best. `notice` is what a user should know: that the source was too
+    long to be translated, or the output was ended at its greatest length.
+    """
+
+    source: str
+    text: str
+    score: float
+    normalised_score: float
+    tokens: list[str]
+    source_tokens: list[str]
+    token_scores: list[float]
+    ids: list[int]
+    source_ids: list[int]
+    alternatives: list["Translation"] = field(default_factory=list)
+    notice: str | None = None
+    _translator: "Translator | None" = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def attention(self) -> Watched:
+        """Every attention by site, from one replay: `attention.sites["decoder.0.cross"]` is (heads, target, source)."""
+        assert self._translator is not None
+        return self._translator.watch([self])[0]
+
+    @cached_property
+    def alignment(self) -> list[Link]:
+        """For every target word the source word it used most: (source, target), both from 0.
+
+        Raises:
+            UsageError: the model does not attend to its source.
+        """
+        assert self._translator is not None
+        return self._translator.align(self.attention)
+
+
+class Translator:
+    """A model folder, or several that share their vocabularies as an ensemble, ready for text.
+
+    Attention, and with it alignment, is that of the first model.
+    """
+
+    def __init__(
+        self, loaded: Sequence[LoadedModel], *, precision: Precision = "fp32", engine: Engine | None = None
+    ) -> None:
+        """Use models on the device where they are; another `engine` may do the search.
+
+        Raises:
+            UsageError: the vocabularies differ, or int8 is not for this device.
+        """
+        if not loaded:
+            raise ValueError("a translator needs at least one model")
+        first = loaded[0]
+        for other in loaded[1:]:
+            if other.vocabularies != first.vocabularies:
+                raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        self.loaded = list(loaded)
+        self.vocabularies = first.vocabularies
+        self.search = first.search
+        self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
+        self._models = [model.model.eval() for model in loaded]
+        self._engine = engine or _engine(self._models, precision)
+
+    def settings(self, **overrides: object) -> SearchConfig:
+        """The model's own search settings with `overrides`, checked.
+
+        Raises:
+            UsageError: every mistake in `overrides`.
+        """
+        values = {**self.search.model_dump(mode="json"), **overrides}
+        config = parse(SearchConfig, Document("search settings", values))
+        return config.model_copy(update={"max_length": min(config.max_length, self.longest - 1)})
+
+    def translate(
+        self,
+        texts: str | Sequence[str],
+        *,
+        prefixes: str | Sequence[str] = "",
+        batch_size: int = BATCH_SIZE,
+        first_row: int = 0,
+        **search: object,
+    ) -> list[Translation]:
+        """One translation a text, in their order; a blank text gives an empty one.
+
+        `search` overrides the model's own settings (`beam_size=1`, `n_best=5`, ...). Outputs begin with the words
+        `prefixes`. `first_row` is the number of the first text in a longer input: sampling draws by it. A text of
+        more than `longest` pieces is left empty, with a `notice`; nothing is ever cut off.
+
+        Raises:
+            UsageError: a setting is wrong.
+            DataError: a text holds half a surrogate pair.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else list(prefixes)
+        config = self.settings(**search)
+        sources = [self._encode(text) for text in texts]
+        requests = [
+            Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
+            for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
+        ]
+        found = generate(self._engine, requests, config, batch_size=batch_size)
+        results = []
+        for text, source, hypotheses in zip(texts, sources, found, strict=True):
+            best, *others = (
+                self._translation(text, source, hypothesis, notice=self._notice(source, hypothesis, config))
+                for hypothesis in hypotheses
+            )
+            best.alternatives.extend(others)
+            results.append(best)
+        return results
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], *, batch_size: int = BATCH_SIZE, **search: object
+    ) -> list[Translation]:
+        """How probable each second text is as the translation of the first, in their order.
+
+        Raises:
+            UsageError: a setting is wrong.
+            DataError: a text holds half a surrogate pair.
+        """
+        config = self.settings(**search)
+        penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
+        ids = [(self._encode(source), self._encode_target(target)) for source, target in pairs]
+        for number, sides in enumerate(ids, 1):
+            if max(map(len, sides)) >= self.longest:
+                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+        scored = rescore(self._models, ids, penalty=penalty, batch_size=batch_size)
+        return [
+            self._translation(text, source, hypothesis)
+            for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
+        ]
+
+    def watch(self, translations: Sequence[Translation]) -> list[Watched]:
+        """Every attention of finished translations, from one replay of them all as one batch."""
+        return watch(self._models[0], [(each.source_ids, each.ids) for each in translations])
+
+    def align(self, watched: Watched, *, site: str | None = None, heads: Sequence[int] | None = None) -> list[Link]:
+        """Links of words, (source, target), read off the mean of `heads` at `site` (see `token_alignment`).
+
+        Raises:
+            UsageError: the model does not attend to its source, or has no such site or head.
+        """
+        weights = token_alignment(watched, site=site, heads=heads)
+        source, target = watched.source[:-1], watched.target[:-1]  # without `EOS`
+        words = self.vocabularies.source.words(source), self.vocabularies.target.words(target)
+        return hard_links(word_alignment(weights, *words))
+
+    def replace_unknown(self, translation: Translation) -> Translation:
+        """The same with each `<unk>` in the text replaced by the source word it looked at most (Luong et al. 2015).
+
+        Raises:
+            UsageError: the model does not attend to its source.
+        """
+        places = [place for place, token in enumerate(translation.ids) if token == UNK]
+        parts, words = translation.text.split(NAMES[UNK]), clean_line(translation.source).split()
+        if len(parts) != len(places) + 1 or not (places or translation.alternatives):
+            return translation
+        numbers = self.vocabularies.source.words(translation.source_ids[:-1])
+        by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
+        copied = [words[int(by_word[place].argmax())] for place in places]
+        text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
+        return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
+
+    def _encode(self, text: str) -> list[int]:
+        return [EOS] if is_blank(text) else [*self.vocabularies.source.encode(clean_line(text)), EOS]
+
+    def _encode_target(self, text: str) -> list[int]:
+        return self.vocabularies.target.encode(clean_line(text)) if text else []
+
+    def _notice(self, source: list[int], hypothesis: Hypothesis, config: SearchConfig) -> str | None:
+        if len(source) > self.longest:
+            return f"not translated: its {len(source):,} pieces are more than the model's {self.longest:,}; split it"
+        if hypothesis.tokens and len(hypothesis.tokens) >= config.limit(len(source) - 1):
+            return f"the output was ended at its greatest length, {len(hypothesis.tokens)} pieces"
+        return None
+
+    def _translation(
+        self, text: str, source: list[int], hypothesis: Hypothesis, *, notice: str | None = None
+    ) -> Translation:
+        return Translation(
+            source=text,
+            text=self.vocabularies.target.decode(hypothesis.tokens),
+            score=hypothesis.score,
+            normalised_score=hypothesis.normalised,
+            tokens=self.vocabularies.target.pieces(hypothesis.tokens),
+            source_tokens=self.vocabularies.source.pieces(source[:-1]),
+            token_scores=hypothesis.token_scores,
+            ids=hypothesis.tokens,
+            source_ids=source,
+            notice=notice,
+            _translator=self,
+        )
+
+
+def _engine(models: Sequence[torch.nn.Module], precision: Precision) -> TorchEngine:
+    device = next(models[0].parameters()).device
+    if precision == "int8":
+        if device.type != "cpu":
+            raise UsageError(f"precision int8 is for CPUs; the model is on {device}")
+        models = [to_int8(model) for model in models]
+    decodable = [model for model in models if isinstance(model, Decodable)]
+    assert len(decodable) == len(models), "every model of regard.models can decode"
+    return TorchEngine(decodable[0] if len(models) == 1 else Ensemble(decodable), device)
+
+
+def load(*folders: str | Path, device: str = "cpu", precision: Precision = "fp32") -> Translator:
+    """Open a model folder (or the best model of a run folder); several become an ensemble, none is the shipped one.
+
+    Searching with `precision="int8"` takes about half the time on a CPU; a few outputs differ from float32's.
+
+    Raises:
+        ModelError: a folder is missing, damaged, foreign, or holds what could run code.
+        UsageError: the models' vocabularies differ; int8 is not for this device; or none is named and none shipped.
+    """
+    if not folders:
+        if not SHIPPED.is_dir():
+            raise UsageError("name a model folder with -m; this installation brings no model of its own")
+        folders = (SHIPPED,)
+    return Translator([load_model(folder, device=device) for folder in folders], precision=precision)

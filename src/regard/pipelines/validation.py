@@ -1,0 +1,103 @@
+"""Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from regard.data.batching import Batches
+from regard.data.dataset import Dataset
+from regard.decoding.search import Hypothesis, SearchConfig
+from regard.evaluation.metrics import evaluate
+from regard.pipelines.generate import Request, TorchEngine, generate
+from regard.protocol import Decodable
+from regard.symbols import EOS
+from regard.training.loss import sequence_loss
+
+BATCH_TOKENS = 4096
+# The metric that decides comes first; the other costs hardly anything. Loss and perplexity are always measured.
+MEASURED = {
+    "loss": (),
+    "perplexity": (),
+    "bleu": ("bleu", "chrf"),
+    "chrf": ("chrf", "bleu"),
+    "wer": ("wer", "per"),
+    "per": ("per", "wer"),
+    "cer": ("cer", "wer"),
+}
+
+
+class Stopped(Exception):  # noqa: N818  no error: somebody asked for it
+    """Validation was broken off because the caller asked the run to stop."""
+
+
+class Validated(NamedTuple):
+    """The scores by name, the signatures of those that have one, and one output for every validation item."""
+
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    hypotheses: list[str]
+
+
+def validate(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    metric: str,
+    search_config: SearchConfig,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Validated:
+    """Measure `model`, which is in evaluation mode, on the validation set.
+
+    Raises:
+        Stopped: `should_stop` said so between two batches.
+    """
+    scores = _loss(model, dataset, should_stop)
+    hypotheses: list[str] = []
+    signatures: dict[str, str] = {}
+    if MEASURED[metric]:
+        items = dataset.validation_items
+        hypotheses = _generate(model, dataset, search_config, should_stop)
+        for measured in evaluate(MEASURED[metric], hypotheses, [item.references for item in items]):
+            scores[measured.name] = measured.value
+            signatures[measured.name] = measured.signature
+    return Validated(scores, signatures, hypotheses)
+
+
+@torch.inference_mode()
+def _loss(model: nn.Module, dataset: Dataset, should_stop: Callable[[], bool]) -> dict[str, float]:
+    assert dataset.validation is not None
+    device = next(model.parameters()).device
+    total, num_tokens = 0.0, 0
+    for batch in Batches(dataset.validation, batch_tokens=BATCH_TOKENS, seed=0, shuffle=False).epoch(0):
+        if should_stop():
+            raise Stopped
+        loss = sequence_loss(model(batch.to(device)), batch.labels)
+        total, num_tokens = total + float(loss.nll), num_tokens + loss.num_tokens
+    nll = total / max(num_tokens, 1)
+    return {"loss": nll, "perplexity": math.exp(min(nll, 700.0))}
+
+
+class _Interruptible(NamedTuple):
+    """An engine that asks, before every batch, whether to go on."""
+
+    engine: TorchEngine
+    should_stop: Callable[[], bool]
+
+    def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
+        if self.should_stop():
+            raise Stopped
+        return self.engine.search(requests, config)
+
+
+def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
+    """The best output for every validation item, in their order."""
+    assert isinstance(model, Decodable)
+    source, target = dataset.vocabularies
+    engine = _Interruptible(TorchEngine(model, next(model.parameters()).device), should_stop)
+    requests = [
+        Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
+    ]
+    return [target.decode(found[0].tokens) for found in generate(engine, requests, config)]

@@ -1,0 +1,72 @@
+"""The page to read first: what a model takes, what it gives, and the two calls by which any search can use it."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.attention.record import AttentionRecord
+from regard.data.batch import Batch as Batch
+
+
+class Dimensions(NamedTuple):
+    """What the data tells `build`: the sizes of the vocabularies, and whether they are one."""
+
+    source: int
+    target: int
+    shared: bool = False
+
+
+class Output(NamedTuple):
+    """What a model's `forward` returns: the last hidden states, and how they become logits.
+
+    The logits of a batch are its largest tensor by far, so they are not made until somebody asks: the loss
+    projects a few rows at a time. `penalty` is a model's own regulariser, already weighted and summed
+    over the batch's target tokens, so that it shares the loss's normaliser.
+    """
+
+    hidden: Float[Tensor, "batch target_length size"]
+    readout: nn.Linear
+    penalty: Float[Tensor, ""] | None = None
+
+    @property
+    def logits(self) -> Float[Tensor, "batch target_length vocabulary"]:
+        """Unnormalised log-probabilities of the next token at every position."""
+        logits: Tensor = self.readout(self.hidden)
+        return logits
+
+
+class Model(nn.Module, ABC):
+    """Something that can be trained: teacher-forced, a batch in, an `Output` out."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
+        """Read the sources and `batch.decoder_input`; predict `batch.labels`. Attention goes to `record`."""
+
+
+class State(NamedTuple):
+    """What decoding remembers: trees (`regard.trees`) of tensors whose first axis is the batch.
+
+    `memory` belongs to the sentence (encoder states, projected keys) and has one row a sentence.
+    `carry` belongs to the hypothesis (hidden states, past keys) and is what a beam reorders: row r of
+    `carry` reads row r // (rows of carry / rows of memory) of `memory`, so beams never copy the memory.
+    """
+
+    memory: Any
+    carry: Any
+
+
+@runtime_checkable
+class Decodable(Protocol):
+    """Something that can generate. Called under `torch.inference_mode` by the search."""
+
+    def encode(self, source: Tensor) -> State:
+        """Read `source` (batch, source_length) once; the state before the first target token."""
+        ...
+
+    def step(
+        self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
+    ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        """Feed one token a hypothesis (the first is `BOS`); logits of the next, and the new state."""
+        ...

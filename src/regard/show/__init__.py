@@ -1,0 +1,1 @@
+"""Attention one can look at without a server: plots and self-contained pages."""

@@ -1,0 +1,8 @@
+"""The four special symbols, with the same ids in every vocabulary, so that no model or search must be told them."""
+
+PAD = 0
+UNK = 1
+BOS = 2
+EOS = 3
+
+NAMES = ("<pad>", "<unk>", "<s>", "</s>")

@@ -1,0 +1,1 @@
+"""Loss, optimiser, schedule and the loop that yields events."""

@@ -1,0 +1,139 @@
+"""Linear layer and label-smoothed cross entropy in one: the logits exist a few rows at a time, never as a whole."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+# Logits alive at once. On a CPU they should stay in its last cache; a GPU wants matrices that fill it.
+CPU_LOGITS = 1 << 22
+GPU_LOGITS = 1 << 27
+
+
+class RowLosses(NamedTuple):
+    """Sums over all rows, in nats. Only `total` carries a gradient."""
+
+    total: Float[Tensor, ""]
+    nll: Float[Tensor, ""]
+
+
+def linear_cross_entropy(
+    hidden: Float[Tensor, "rows size"],
+    weight: Float[Tensor, "vocabulary size"],
+    bias: Float[Tensor, " vocabulary"] | None,
+    labels: Int[Tensor, " rows"],
+    *,
+    label_smoothing: float = 0.0,
+    chunk_rows: int | None = None,
+) -> RowLosses:
+    """Sum over rows of (1 - e) nll + e mean_v(-log p_v), where log p = log_softmax(hidden weight.T + bias).
+
+    This is torch's convention (`functional.cross_entropy(..., label_smoothing=e, reduction="sum")`): the
+    share e is spread over the whole vocabulary, the label included. The products run in the autocast type
+    when autocast is on; softmax, loss and the gradient of the parameters are kept in at least float32.
+    The gradient is made chunk by chunk in the forward pass, so backward only scales it, and there is no
+    second derivative.
+    """
+    if chunk_rows is None:
+        chunk_rows = max(1, (GPU_LOGITS if hidden.is_cuda else CPU_LOGITS) // weight.size(0))
+    with_gradient = torch.is_grad_enabled()
+    total, nll = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, labels, label_smoothing, chunk_rows, with_gradient
+    )
+    return RowLosses(total, nll)
+
+
+class _Gradients(NamedTuple):
+    """Of the summed loss, in at least float32."""
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        label_smoothing: float,
+        chunk_rows: int,
+        with_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        with torch.autocast(device, enabled=False):
+            cast = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+            losses, gradients = _run(*cast, labels, label_smoothing, chunk_rows, with_gradient)
+        if gradients is not None:
+            context.save_for_backward(*gradients)
+            context.dtypes = hidden.dtype, weight.dtype
+        context.mark_non_differentiable(losses.nll)
+        return losses.total, losses.nll
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, total_gradient: Tensor, _nll_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias = context.saved_tensors
+        hidden_dtype, weight_dtype = context.dtypes
+        return (
+            (hidden * total_gradient).to(hidden_dtype),
+            (weight * total_gradient).to(weight_dtype),
+            None if bias is None else (bias * total_gradient).to(weight_dtype),
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _run(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    label_smoothing: float,
+    chunk_rows: int,
+    with_gradient: bool,
+) -> tuple[RowLosses, _Gradients | None]:
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    num_rows, vocabulary = hidden.size(0), weight.size(0)
+    # The mean over the vocabulary is linear in the logits, so it and its gradient need no pass over them.
+    mean_weight = weight.mean(0, dtype=exact)
+    mean_logit = hidden.to(exact) @ mean_weight
+    if bias is not None:
+        mean_logit += bias.mean(dtype=exact)
+    losses = torch.empty_like(mean_logit)
+    nlls = torch.empty_like(mean_logit)
+    to_hidden = torch.empty_like(hidden, dtype=exact)
+    to_weight = torch.zeros_like(weight, dtype=exact)
+    to_bias = None if bias is None else torch.zeros_like(bias, dtype=exact)
+    for start in range(0, num_rows, chunk_rows):
+        chunk = slice(start, start + chunk_rows)
+        columns = labels[chunk, None]
+        logits = functional.linear(hidden[chunk], weight, bias)
+        probs = logits.softmax(-1, dtype=exact)
+        # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
+        log_sum = logits.amax(1).to(exact) - probs.amax(1).log()
+        nlls[chunk] = log_sum - logits.gather(1, columns).squeeze(1)
+        losses[chunk] = (1 - label_smoothing) * nlls[chunk] + label_smoothing * (log_sum - mean_logit[chunk])
+        if with_gradient:
+            probs.scatter_add_(1, columns, probs.new_full(columns.shape, label_smoothing - 1))
+            if to_bias is not None:
+                to_bias += probs.sum(0)
+            gradient = logits.copy_(probs)
+            to_hidden[chunk] = gradient @ weight
+            to_weight += gradient.t() @ hidden[chunk]
+    if with_gradient and label_smoothing:
+        to_hidden -= label_smoothing * mean_weight
+        to_weight -= hidden.sum(0, dtype=exact) * (label_smoothing / vocabulary)
+        if to_bias is not None:
+            to_bias -= num_rows * label_smoothing / vocabulary
+    gradients = _Gradients(to_hidden, to_weight, to_bias) if with_gradient else None
+    return RowLosses(losses.sum(), nlls.sum()), gradients

@@ -1,0 +1,77 @@
+"""The `training` block of a recipe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from regard.config.base import Config
+from regard.training.optimizer import Adam, OptimizerConfig
+from regard.training.schedule import InverseSqrt, ScheduleConfig
+
+Metric = Literal["loss", "perplexity", "bleu", "chrf", "accuracy", "wer", "per", "cer"]
+
+
+class Every(Config):
+    """A distance on the way: so many steps, or so many epochs."""
+
+    steps: int | None = Field(default=None, gt=0)
+    epochs: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> "Every":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+    def is_due(self, *, step: int, epoch: int, batch: int) -> bool:
+        """Whether `step` updates and `epoch` epochs plus `batch` batches end on a multiple of this distance."""
+        if self.steps is not None:
+            return step > 0 and step % self.steps == 0
+        return epoch > 0 and batch == 0 and epoch % (self.epochs or 1) == 0
+
+
+class TrainingConfig(Config):
+    """How long, how fast and by what measure a model is trained. The first limit that is reached ends the run.
+
+    `minutes` counts training only: evaluations and saving are not in it. `seed` is for whoever builds the
+    model: he calls `torch.manual_seed(seed)` first, and all randomness follows from it.
+    """
+
+    seed: int = Field(default=1, ge=0)
+    threads: int | None = Field(default=None, gt=0, le=1024)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    steps: int | None = Field(default=None, gt=0)
+    epochs: int | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+
+    # rows * longest side; "auto": what fits into the memory of a GPU, 4096 on a CPU
+    batch_tokens: Literal["auto"] | Annotated[int, Field(gt=0)] = 4096
+    accumulate: int = Field(default=1, gt=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    optimizer: OptimizerConfig = Adam()
+    schedule: ScheduleConfig = InverseSqrt()
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    average_decay: float | None = Field(default=None, gt=0, lt=1)
+    nonfinite: Literal["skip", "stop"] = "skip"
+
+    evaluate_every: Every = Every(epochs=1)
+    metric: Metric = "loss"
+    patience: int | None = Field(default=None, gt=0)
+    evaluate_beam_size: int = Field(default=1, ge=1)  # while training; at the end the recipe's search decides
+
+    save_every: Every | None = None
+    keep_checkpoints: int = Field(default=3, gt=0)
+    # At the end the mean weights of the last so many evaluated checkpoints are tried against the best one's.
+    average: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> "TrainingConfig":
+        if self.steps is None and self.epochs is None and self.minutes is None:
+            raise ValueError("give at least one limit: steps, epochs or minutes")
+        return self
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of the metric that decides."""
+        return self.metric in ("bleu", "chrf", "accuracy")

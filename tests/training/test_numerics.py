@@ -1,0 +1,112 @@
+import ctypes
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from regard.training.numerics import (
+    autocast,
+    available_cores,
+    choose_matrix_products,
+    has_bfloat16,
+    keep_memory,
+    resolve_precision,
+    set_up_machine,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_torch_are_given_back():
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
+
+
+def test_products_stay_as_exact_as_float32_allows():
+    choose_matrix_products()
+    torch.manual_seed(1)
+    left, right = torch.randn(300, 700), torch.randn(700, 200)
+    exact = left.double() @ right.double()
+    assert float(((left @ right) - exact).abs().max() / exact.abs().max()) < 5e-6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs stay at highest anyway")
+def test_products_which_round_to_bfloat16_are_found_out(monkeypatch):
+    honest = torch.Tensor.__matmul__
+
+    def rounding(left, right):
+        if left.dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium":
+            return honest(left.bfloat16(), right.bfloat16()).float()
+        return honest(left, right)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
+    assert choose_matrix_products() == "highest"
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_precision_is_what_is_asked_for():
+    assert resolve_precision("fp32", CPU) == "fp32"
+    assert resolve_precision("bf16", CPU) == "bf16"
+    assert resolve_precision("auto", CPU) == ("bf16" if has_bfloat16(CPU) else "fp32")
+
+
+def test_bfloat16_is_native_only_where_the_processor_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert not has_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert has_bfloat16(CPU)
+    assert not has_bfloat16(torch.device("meta"))
+
+
+def test_autocast_reaches_products_but_not_parameters():
+    layer, states = torch.nn.Linear(3, 3), torch.randn(2, 3)
+    with autocast("bf16", CPU):
+        assert layer(states).dtype == torch.bfloat16
+    with autocast("fp32", CPU):
+        assert layer(states).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
+
+
+def test_the_machine_is_described():
+    machine = set_up_machine(threads=1)
+    assert machine.threads == torch.get_num_threads() == 1
+    assert machine.matrix_products == torch.get_float32_matmul_precision()
+    assert set_up_machine().threads == available_cores()
+
+
+@pytest.mark.parametrize(("text", "at_most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", 10**6)])
+def test_the_quota_of_a_container_limits_the_threads(text, at_most, tmp_path):
+    (tmp_path / "cpu.max").write_text(text)
+    assert 1 <= available_cores(tmp_path / "cpu.max") <= at_most
+    assert available_cores(tmp_path / "none") == available_cores(tmp_path / "cpu.max") or at_most == 1
+
+
+FAULTS = """
+import resource, torch
+from regard.training.numerics import keep_memory
+torch.set_num_threads(1)
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(1 << 22).sum()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults(), keep_memory(), faults())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_freed_memory_is_kept():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, check=True, text=True)
+    before, worked, after = done.stdout.split()
+    assert worked == "True"
+    assert int(after) * 4 < int(before)
+
+
+def test_where_there_is_no_such_allocator_nothing_happens(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_memory()
