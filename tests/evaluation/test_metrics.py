@@ -19,6 +19,16 @@ def test_bleu_is_sacrebleus_and_carries_its_signature():
     assert chrf(hypotheses, references).value == sacrebleu.corpus_chrf(hypotheses, [[r[0] for r in references]]).score
 
 
+def test_tokenised_text_is_measured_as_it_stands():
+    hypotheses = ["zwei hunde ; rennen über(wiese) an @-@ bord , am see", "a b c d e"]
+    references = [("zwei hunde ; rennen über(wiese) an @-@ bord , im see",), ("a b c d e",)]
+    (metric,) = evaluate(["bleu:none"], hypotheses, references)
+    assert metric.name == "bleu:none"
+    assert "tok:none" in metric.signature
+    same = sacrebleu.corpus_bleu(hypotheses, [[r[0] for r in references]], tokenize="none", force=True).score
+    assert metric.value == same != bleu(hypotheses, references).value
+
+
 def test_items_may_have_different_numbers_of_references():
     hypotheses = ["the cat sat on the mat", "a dog ran over the hill today"]
     assert bleu(
@@ -47,7 +57,7 @@ def test_nothing_to_evaluate_is_an_error_and_not_a_zero():
         evaluate(["bleu"], ["a"], [("a",), ("b",)])
 
 
-@pytest.mark.parametrize("metric", ["wer", "per", "bleu"])
+@pytest.mark.parametrize("metric", ["wer", "per", "bleu", "bleu:none"])
 def test_bootstrap_finds_a_real_difference_and_no_imagined_one(metric):
     draw = random.Random(1)
     truth = [" ".join(draw.choice("abcdefgh") for _ in range(8)) for _ in range(150)]

@@ -50,7 +50,10 @@ def command(
     source: Annotated[str, typer.Option("--from", help="Language of the source: ending, column or key.")] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the references.")] = "target",
     format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl or cmudict.")] = "auto",
-    metric: Annotated[str | None, typer.Option("--metric", help="Of bleu,chrf,wer,per,cer; with commas.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Of bleu,chrf,wer,per,cer, bleu:none for tokenised text; with commas."),
+    ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,

@@ -4,6 +4,7 @@ An item may have any number of references; BLEU and chrF use all of them, an err
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
@@ -24,20 +25,36 @@ class Metric(NamedTuple):
     higher_is_better: bool
 
 
-def bleu(
-    hypotheses: Sequence[str], references: References, *, lowercase: bool = False, tokenize: str = "13a"
-) -> Metric:
-    """SacreBLEU (Papineni et al. 2002; Post 2018) on plain, detokenised text; `tokenize="none"` for tokenised text."""
-    metric = BLEU(lowercase=lowercase, tokenize=tokenize, force=tokenize == "none")
-    value = metric.corpus_score(list(hypotheses), reference_streams(references)).score
-    return Metric("bleu", value, str(metric.get_signature()), higher_is_better=True)
+# SacreBLEU's tokenizers that need no further package and no download; `bleu:none` is for text tokenised already.
+_BLEU_TOKENIZERS = {"bleu": "13a", **{f"bleu:{name}": name for name in ("none", "intl", "char", "zh")}}
+
+
+def bleu(hypotheses: Sequence[str], references: References) -> Metric:
+    """SacreBLEU (Papineni et al. 2002; Post 2018) on plain, detokenised text."""
+    return _sacrebleu("bleu", hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: References) -> Metric:
     """ChrF2: character n-gram F-score (Popovic 2015)."""
-    metric = CHRF()
+    return _sacrebleu("chrf", hypotheses, references)
+
+
+def sacrebleu_metric(name: str) -> BLEU | CHRF:
+    """SacreBLEU's object for `bleu`, `bleu:TOKENIZER` or `chrf`.
+
+    Raises:
+        KeyError: it is none of these.
+    """
+    if name == "chrf":
+        return CHRF()
+    tokenizer = _BLEU_TOKENIZERS[name]
+    return BLEU(tokenize=tokenizer, force=tokenizer == "none")
+
+
+def _sacrebleu(name: str, hypotheses: Sequence[str], references: References) -> Metric:
+    metric = sacrebleu_metric(name)
     value = metric.corpus_score(list(hypotheses), reference_streams(references)).score
-    return Metric("chrf", value, str(metric.get_signature()), higher_is_better=True)
+    return Metric(name, value, str(metric.get_signature()), higher_is_better=True)
 
 
 def reference_streams(references: References) -> list[list[Any]]:
@@ -97,8 +114,7 @@ def _rate(name: str, counts: Sequence[tuple[int, int]], signature: str) -> Metri
 
 
 METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
-    "bleu": bleu,
-    "chrf": chrf,
+    **{name: partial(_sacrebleu, name) for name in (*_BLEU_TOKENIZERS, "chrf")},
     "wer": word_error_rate,
     "per": phoneme_error_rate,
     "cer": character_error_rate,

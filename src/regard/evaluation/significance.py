@@ -4,12 +4,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest, Result
 
 from regard.errors import DataError, UsageError
-from regard.evaluation.metrics import References, character_errors, phoneme_errors, reference_streams, word_errors
+from regard.evaluation.metrics import (
+    METRICS,
+    References,
+    character_errors,
+    phoneme_errors,
+    reference_streams,
+    sacrebleu_metric,
+    word_errors,
+)
 
 _COUNTS: dict[str, Callable[[Sequence[str], References], list[tuple[int, int]]]] = {
     "wer": word_errors,
@@ -53,8 +59,8 @@ def paired_bootstrap(
         )
     if metric in _COUNTS:
         return _error_rates(metric, baseline, system, references, num_samples, seed)
-    if metric not in ("bleu", "chrf"):
-        raise UsageError(f"no paired test for the metric {metric!r}; choose from bleu, chrf, {', '.join(_COUNTS)}")
+    if metric not in METRICS:
+        raise UsageError(f"no paired test for the metric {metric!r}; choose from {', '.join(METRICS)}")
     return _sacrebleu(metric, baseline, system, references, num_samples)
 
 
@@ -76,7 +82,7 @@ def _sacrebleu(
 ) -> Comparison:
     test = PairedTest(
         [("baseline", list(baseline)), ("system", list(system))],
-        {metric: BLEU() if metric == "bleu" else CHRF()},
+        {metric: sacrebleu_metric(metric)},
         reference_streams(references),
         test_type="bs",
         n_samples=num_samples,
