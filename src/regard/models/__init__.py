@@ -4,6 +4,7 @@ import difflib
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import get_args
 
 from regard.errors import UsageError
 
@@ -25,3 +26,14 @@ def family(kind: str) -> ModuleType:
         advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
         raise UsageError(f"there is no model of kind {kind!r}; {advice}")
     return importlib.import_module(f"{__name__}.{kind}")
+
+
+def presets(kind: str) -> tuple[str | None, ...]:
+    """The values of the setting `preset` of a kind; (None,) where it has no such setting."""
+    field = family(kind).Config.model_fields.get("preset")
+    return (None,) if field is None else get_args(field.annotation)
+
+
+def describe(kind: str) -> str:
+    """The first line of the chapter: what the model is, and in brackets the paper that it is from."""
+    return (family(kind).__doc__ or "").partition("\n")[0]
