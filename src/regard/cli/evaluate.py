@@ -52,7 +52,7 @@ def command(
     format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl or cmudict.")] = "auto",
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="Of bleu,chrf,wer,per,cer, bleu:none for tokenised text; with commas."),
+        typer.Option("--metric", help="Of bleu,chrf,gleu,wer,per,cer, bleu:none for tokenised text; with commas."),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,

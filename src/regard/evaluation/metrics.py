@@ -1,4 +1,4 @@
-"""Corpus metrics: BLEU, chrF, and error rates over words, phonemes and symbols, each with a signature.
+"""Corpus metrics: BLEU, chrF, GLEU, and error rates over words, phonemes and symbols, each with a signature.
 
 An item may have any number of references; BLEU and chrF use all of them, an error rate the nearest.
 """
@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from regard.errors import DataError
+from regard.evaluation.gleu import sentence_gleu
 
 References = Sequence[Sequence[str]]
 
@@ -55,6 +57,16 @@ def _sacrebleu(name: str, hypotheses: Sequence[str], references: References) -> 
     metric = sacrebleu_metric(name)
     value = metric.corpus_score(list(hypotheses), reference_streams(references)).score
     return Metric(name, value, str(metric.get_signature()), higher_is_better=True)
+
+
+def mean_gleu(hypotheses: Sequence[str], references: References) -> Metric:
+    """Mean of sentence GLEU (Wu et al. 2016, 3.5) with the nearest reference, over sacreBLEU's 13a tokens."""
+    split = Tokenizer13a()  # type: ignore[no-untyped-call]
+    values = [
+        max(sentence_gleu(split(hypothesis).split(), split(reference).split()) for reference in accepted)
+        for hypothesis, accepted in zip(hypotheses, references, strict=True)
+    ]
+    return Metric("gleu", 100 * sum(values) / len(values), "unit:item|tok:13a|refs:nearest", higher_is_better=True)
 
 
 def reference_streams(references: References) -> list[list[Any]]:
@@ -115,6 +127,7 @@ def _rate(name: str, counts: Sequence[tuple[int, int]], signature: str) -> Metri
 
 METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
     **{name: partial(_sacrebleu, name) for name in (*_BLEU_TOKENIZERS, "chrf")},
+    "gleu": mean_gleu,
     "wer": word_error_rate,
     "per": phoneme_error_rate,
     "cer": character_error_rate,

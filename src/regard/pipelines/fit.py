@@ -19,6 +19,7 @@ from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.finish import publish_model
+from regard.pipelines.start import open_start, start_from
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model
@@ -236,13 +237,16 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     machine = set_up_machine(threads=recipe.training.threads)
     changes = _changes(run, recipe)
     checkpoint = run.newest()
-    vocabularies = None if checkpoint is None else Vocabularies.load(checkpoint.folder)
-    dataset = prepare(recipe.data, vocabularies)
+    start = open_start(recipe.training.start_from) if recipe.training.start_from and checkpoint is None else None
+    vocabularies = None if start is None else start.vocabularies
+    dataset = prepare(recipe.data, vocabularies if checkpoint is None else Vocabularies.load(checkpoint.folder))
     card = run_card(recipe, dataset.vocabularies, machine=machine, device=str(place), command=command)
     _check_data(run, card)
     card["signatures"] = run.card().get("signatures", {})
     torch.manual_seed(recipe.training.seed)
     model = recipe.build(dimensions_of(dataset.vocabularies)).to(place)
+    if start is not None:
+        start_from(model, start)
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)

@@ -27,9 +27,12 @@ def linear_cross_entropy(
     labels: Int[Tensor, " rows"],
     *,
     label_smoothing: float = 0.0,
+    row_weights: Float[Tensor, " rows"] | None = None,
     chunk_rows: int | None = None,
 ) -> RowLosses:
     """Sum over rows of (1 - e) nll + e mean_v(-log p_v), where log p = log_softmax(hidden weight.T + bias).
+
+    With `row_weights`, which are constants, row r counts row_weights[r] times in `total`; `nll` stays as it is.
 
     This is torch's convention (`functional.cross_entropy(..., label_smoothing=e, reduction="sum")`): the
     share e is spread over the whole vocabulary, the label included. The products run in the autocast type
@@ -39,11 +42,19 @@ def linear_cross_entropy(
     """
     if chunk_rows is None:
         chunk_rows = max(1, (GPU_LOGITS if hidden.is_cuda else CPU_LOGITS) // weight.size(0))
-    with_gradient = torch.is_grad_enabled()
-    total, nll = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, bias, labels, label_smoothing, chunk_rows, with_gradient
-    )
+    task = _Task(labels, label_smoothing, row_weights, chunk_rows, torch.is_grad_enabled())
+    total, nll = _LinearCrossEntropy.apply(hidden, weight, bias, task)  # type: ignore[no-untyped-call]
     return RowLosses(total, nll)
+
+
+class _Task(NamedTuple):
+    """What is asked of the layer; nothing in it gets a gradient."""
+
+    labels: Tensor
+    label_smoothing: float
+    row_weights: Tensor | None
+    chunk_rows: int
+    with_gradient: bool
 
 
 class _Gradients(NamedTuple):
@@ -61,16 +72,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        labels: Tensor,
-        label_smoothing: float,
-        chunk_rows: int,
-        with_gradient: bool,
+        task: _Task,
     ) -> tuple[Tensor, Tensor]:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         with torch.autocast(device, enabled=False):
             cast = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-            losses, gradients = _run(*cast, labels, label_smoothing, chunk_rows, with_gradient)
+            losses, gradients = _run(*cast, task)
         if gradients is not None:
             context.save_for_backward(*gradients)
             context.dtypes = hidden.dtype, weight.dtype
@@ -87,9 +95,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
             (weight * total_gradient).to(weight_dtype),
             None if bias is None else (bias * total_gradient).to(weight_dtype),
             None,
-            None,
-            None,
-            None,
         )
 
 
@@ -97,11 +102,9 @@ def _run(
     hidden: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    labels: Tensor,
-    label_smoothing: float,
-    chunk_rows: int,
-    with_gradient: bool,
+    task: _Task,
 ) -> tuple[RowLosses, _Gradients | None]:
+    labels, label_smoothing, row_weights, chunk_rows, with_gradient = task
     exact = torch.promote_types(hidden.dtype, torch.float32)
     num_rows, vocabulary = hidden.size(0), weight.size(0)
     # The mean over the vocabulary is linear in the logits, so it and its gradient need no pass over them.
@@ -125,15 +128,20 @@ def _run(
         losses[chunk] = (1 - label_smoothing) * nlls[chunk] + label_smoothing * (log_sum - mean_logit[chunk])
         if with_gradient:
             probs.scatter_add_(1, columns, probs.new_full(columns.shape, label_smoothing - 1))
+            if row_weights is not None:
+                probs *= row_weights[chunk, None]
             if to_bias is not None:
                 to_bias += probs.sum(0)
             gradient = logits.copy_(probs)
             to_hidden[chunk] = gradient @ weight
             to_weight += gradient.t() @ hidden[chunk]
+    if row_weights is not None:
+        losses *= row_weights
     if with_gradient and label_smoothing:
-        to_hidden -= label_smoothing * mean_weight
-        to_weight -= hidden.sum(0, dtype=exact) * (label_smoothing / vocabulary)
+        counts = torch.ones_like(losses) if row_weights is None else row_weights.to(exact)
+        to_hidden -= label_smoothing * counts[:, None] * mean_weight
+        to_weight -= (counts @ hidden.to(exact)) * (label_smoothing / vocabulary)
         if to_bias is not None:
-            to_bias -= num_rows * label_smoothing / vocabulary
+            to_bias -= counts.sum() * label_smoothing / vocabulary
     gradients = _Gradients(to_hidden, to_weight, to_bias) if with_gradient else None
     return RowLosses(losses.sum(), nlls.sum()), gradients

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from regard.config.base import Config
 from regard.training.optimizer import Adam, OptimizerConfig
+from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
 
 Metric = Literal["loss", "perplexity", "bleu", "chrf", "accuracy", "wer", "per", "cer"]
@@ -38,6 +39,7 @@ class TrainingConfig(Config):
     """
 
     seed: int = Field(default=1, ge=0)
+    start_from: str | None = None  # a model folder: its weights and tokenizers instead of fresh ones
     threads: int | None = Field(default=None, gt=0, le=1024)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -49,6 +51,7 @@ class TrainingConfig(Config):
     batch_tokens: Literal["auto"] | Annotated[int, Field(gt=0)] = 4096
     accumulate: int = Field(default=1, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
     optimizer: OptimizerConfig = Adam()
     schedule: ScheduleConfig = InverseSqrt()
     clip_norm: float | None = Field(default=1.0, gt=0)
@@ -69,6 +72,14 @@ class TrainingConfig(Config):
     def _some_limit(self) -> "TrainingConfig":
         if self.steps is None and self.epochs is None and self.minutes is None:
             raise ValueError("give at least one limit: steps, epochs or minutes")
+        return self
+
+    @model_validator(mode="after")
+    def _reward_needs_probabilities(self) -> "TrainingConfig":
+        if self.reward is not None and self.label_smoothing:
+            raise ValueError("reward weighs plain probabilities; set label_smoothing to 0")
+        if self.reward is not None and self.start_from is None:
+            raise ValueError("reward is the second stage of training; name the first stage's model in start_from")
         return self
 
     @property

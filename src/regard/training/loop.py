@@ -13,8 +13,9 @@ from regard.protocol import Batch
 from regard.symbols import PAD
 from regard.training.config import TrainingConfig as TrainingConfig
 from regard.training.events import Evaluated, Event, Finished, Improved, Reason, Skipped, Step
-from regard.training.loss import sequence_loss
+from regard.training.loss import Loss, sequence_loss
 from regard.training.numerics import autocast
+from regard.training.reward import weighted_batches
 from regard.training.schedule import learning_rate
 from regard.training.state import Position, TrainerState
 
@@ -274,10 +275,25 @@ def _backward(
     device = next(model.parameters()).device
     total, nll = torch.zeros((), device=device), torch.zeros((), device=device)
     for piece in pieces:
-        with autocast("bf16" if now.precision == "bf16" else "fp32", device):
-            output = model(piece.to(device))
-            loss = sequence_loss(output, piece.labels, label_smoothing=config.label_smoothing)
-        (loss.total / num_tokens).backward()
-        total = total + loss.total.detach()
-        nll = nll + loss.nll
+        for number, loss in enumerate(_losses(model, piece, config, now)):
+            (loss.total / num_tokens).backward()
+            total = total + loss.total.detach()
+            nll = nll + loss.nll if number == 0 else nll
     return _Sums(total, nll)
+
+
+def _losses(model: nn.Module, batch: Batch, config: TrainingConfig, now: Position) -> Iterator[Loss]:
+    """What is minimised, in parts whose gradients add up; the first is that of the targets themselves."""
+    device = next(model.parameters()).device
+    precision: Literal["bf16", "fp32"] = "bf16" if now.precision == "bf16" else "fp32"
+    if config.reward is None:
+        with autocast(precision, device):
+            # The labels stay where they are: see `sequence_loss`.
+            loss = sequence_loss(model(batch.to(device)), batch.labels, label_smoothing=config.label_smoothing)
+        yield loss
+        return
+    seed = (config.seed << 32) + now.step
+    for part, weights in weighted_batches(model, batch.to(device), config.reward, seed=seed):
+        with autocast(precision, device):
+            loss = sequence_loss(model(part), part.labels, weights=weights)
+        yield loss

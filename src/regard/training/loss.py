@@ -26,15 +26,22 @@ class Loss(NamedTuple):
     num_tokens: int
 
 
-def sequence_loss(output: Output, labels: Int[Tensor, "batch target_length"], *, label_smoothing: float = 0.0) -> Loss:
+def sequence_loss(
+    output: Output,
+    labels: Int[Tensor, "batch target_length"],
+    *,
+    label_smoothing: float = 0.0,
+    weights: Float[Tensor, " batch"] | None = None,
+) -> Loss:
     """Cross entropy of all labels that are not `PAD`: sum of (1 - e) nll + e mean over the vocabulary of -log p.
 
     That is torch's convention of label smoothing e; tensor2tensor's and fairseq's spread e over the other
     V - 1 tokens only. `labels` may stay on the CPU while the output is on a GPU, which spares the GPU a wait.
-    A batch without any label gives 0, not NaN.
+    A batch without any label gives 0, not NaN. With `weights`, sentence b counts weights[b] times in `total`.
     """
     flat = labels.reshape(-1)
     rows = (flat != PAD).nonzero().squeeze(1)
+    row_weights = None if weights is None else weights.index_select(0, (rows // labels.size(1)).to(weights.device))
     hidden = output.hidden.flatten(0, 1)
     if rows.numel() < flat.numel():
         flat = flat.index_select(0, rows)
@@ -46,6 +53,7 @@ def sequence_loss(output: Output, labels: Int[Tensor, "batch target_length"], *,
         readout.bias,
         flat.to(hidden.device, non_blocking=True),
         label_smoothing=label_smoothing,
+        row_weights=row_weights,
     )
     if output.penalty is not None:
         total = total + output.penalty
