@@ -25,6 +25,22 @@ HYPOTHESES = "hypotheses"
 _WARN = logging.getLogger("regard").warning
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """The facts of the run in `folder`; empty if none have been stored. Takes no lock.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return {}
+    try:
+        card: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+    return card
+
+
 class RunFolder:
     """A run folder of which this process holds the lock; a context manager that gives the lock back.
 
@@ -110,14 +126,7 @@ class RunFolder:
         Raises:
             ModelError: the file is damaged.
         """
-        path = self.path / CARD
-        if not path.is_file():
-            return {}
-        try:
-            card: dict[str, Any] = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ModelError(f"{path}: damaged: {error}") from None
-        return card
+        return read_card(self.path)
 
     # --- checkpoints
 

@@ -1,9 +1,13 @@
-"""The lecture's table of results, its training costs computed again."""
+"""Train several systems on the same data and put them into one table; or print the published one."""
 
 import csv
 import json
+import shlex
+import subprocess
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -11,62 +15,203 @@ from rich.table import Table
 
 from regard.errors import UsageError
 
+if TYPE_CHECKING:
+    from regard.pipelines.compare import Measured, Trained
+    from regard.show.cost import Dot
+
 EXAMPLES = """
+regard compare recipes/multi30k-ende-small.yaml recipes/multi30k-ende-lstm.yaml data.root=data/multi30k --minutes 25
+regard compare runs/small runs/lstm --ensemble small,lstm --plot bleu.svg
 regard compare --published
-regard compare --published --csv > table2.csv
 """
 
-_COLUMNS = ("system", "pair", "bleu", "printed", "computed", "hardware")
+_INTERRUPTED = (129, 130, 143)
+
+
+class Lines(NamedTuple):
+    """A table: its columns, its rows of plain values, and the dots of its picture."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    dots: "list[Dot]"
+    cost: str
+    note: str = ""
 
 
 def command(
+    systems: Annotated[
+        list[str] | None, typer.Argument(metavar="[RECIPE|RUN|KEY=VALUE]...", help="Recipes, runs, settings for all.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where recipes are trained.")] = Path("runs"),
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.01, help="Train each no longer.")] = None,
+    ensemble: Annotated[
+        list[str] | None, typer.Option("--ensemble", help="One more row: the ensemble of these, with commas.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="BLEU against cost: a .svg, .png or .pdf.")] = None,
     published: Annotated[bool, typer.Option("--published", help="The table of Vaswani et al. (2017).")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="A table for a document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """Print the published table: BLEU on newstest2014, and what training cost in floating-point operations.
+) -> int:
+    """Compare systems on the test sets of their recipes: BLEU with its 95 % interval, and what they cost.
 
-    The computed cost is days x devices x sustained operations a second, from the times that the papers report; it
-    is what the hardware could have done, not what the model needed.
+    A recipe is trained in OUTPUT/NAME-OF-THE-RECIPE first, or taken from there if it is trained already; an
+    interrupted training goes on. All must have the same data and the same tokenizer. --published prints the table
+    of the lecture instead, with the costs computed again: days x devices x sustained operations a second.
     """
-    if not published:
-        raise UsageError("name what to compare: --published is the table of Vaswani et al. (2017)")
-    if as_csv and as_json:
-        raise UsageError("--csv and --json are two forms of the same table; take one")
-    rows = _published()
-    if as_json:
-        sys.stdout.writelines(json.dumps(dict(zip(_COLUMNS, row, strict=True))) + "\n" for row in rows)
-    elif as_csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([_COLUMNS, *rows])
+    forms = [form for form, wanted in zip(_FORMS, (as_markdown, as_csv, as_json), strict=True) if wanted]
+    if len(forms) > 1:
+        raise UsageError(f"--{forms[0]} and --{forms[1]} are two forms of the same table; take one")
+    if plot is not None:
+        _check_ending(plot)
+    if published:
+        if systems or ensemble or minutes:
+            raise UsageError("--published prints a table that is there; name no systems beside it")
+        lines = _published()
     else:
-        _print(rows)
+        runs, code = _trained(systems or [], output, minutes)
+        if code:
+            return code
+        lines = _measured(runs, ensemble or [])
+    _FORMS[forms[0]](lines) if forms else _print(lines)
+    if plot is not None:
+        _draw(lines, plot)
+    return 0
 
 
-def _published() -> list[tuple[str, str, float, float | None, float | None, str]]:
+def _check_ending(plot: Path) -> None:
+    if plot.suffix not in (".svg", ".png", ".pdf"):
+        raise UsageError(f"--plot {plot}: a picture ends in .svg, .png or .pdf")
+
+
+def _trained(systems: list[str], output: Path, minutes: float | None) -> "tuple[list[Trained], int]":
+    """The finished runs, or the exit code of a training that did not finish."""
+    from regard.pipelines.compare import open_run
+
+    settings = [word for word in systems if "=" in word and not Path(word).exists()]
+    if minutes is not None:
+        settings.append(f"training.minutes={minutes:g}")
+    named = [Path(word) for word in systems if word not in settings]
+    if not named:
+        raise UsageError("name what to compare: recipes or run folders; or --published")
+    recipes = [path for path in named if path.suffix in (".yaml", ".yml")]
+    if settings and not recipes:
+        raise UsageError(f"the settings {' '.join(settings)} have no effect on runs that are trained already")
+    folders = [output / path.stem if path in recipes else path for path in named]
+    names = [folder.name for folder in folders]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"two systems are called {min(twice)}; a table needs different names")
+    for path, folder in zip(named, folders, strict=True):
+        if path in recipes and (code := _train(path, folder, settings)):
+            return [], code
+    return [open_run(folder) for folder in folders], 0
+
+
+def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
+    # A process of its own: the peak of its memory is this system's, and what it leaves behind is nobody's.
+    words = ["train", str(recipe), "-o", str(folder), *settings]
+    sys.stderr.write(f"regard {shlex.join(words)}\n")
+    code = subprocess.run([sys.executable, "-m", "regard", *words], check=False, stdout=sys.stderr).returncode
+    if code and code not in _INTERRUPTED:
+        sys.stderr.write(f"regard: nothing is compared, because {recipe} was not trained\n")
+    return code
+
+
+def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
+    from regard.pipelines.compare import common_tests, measure
+    from regard.show.cost import Dot
+
+    tests, by_name = common_tests(runs), {run.name: run for run in runs}
+    groups = {run.name: [run] for run in runs}
+    for members in ensembles:
+        names = members.split(",")
+        if unknown := [name for name in names if name not in by_name]:
+            raise UsageError(f"--ensemble {members}: there is no system {unknown[0]}; there are {', '.join(by_name)}")
+        groups[f"ensemble of {len(names)}: {', '.join(names)}"] = [by_name[name] for name in names]
+    measured = []
+    for name, group in groups.items():
+        sys.stderr.write(f"measuring {name}\n")
+        measured.append(measure(name, group, tests))
+    first = next(iter(tests))
+    columns = ("system", "parameters", "minutes", "MB", *tests, "sentences/s")
+    signature = measured[0].bleu[first].signature
+    note = f"BLEU with 95 % intervals ({signature}); minutes of training without validation"
+    dots = [Dot(row.name, row.seconds / 60, row.bleu[first].value, row.bleu[first].half_width) for row in measured]
+    return Lines(columns, [_row(row) for row in measured], dots, "minutes of training", note)
+
+
+def _row(row: "Measured") -> tuple[Any, ...]:
+    scores = [f"{interval.value:.2f} ± {interval.half_width:.2f}" for interval in row.bleu.values()]
+    return (
+        row.name,
+        f"{row.num_parameters / 1e6:.1f} M",
+        round(row.seconds / 60, 1),
+        round(row.peak_bytes / 1e6),
+        *scores,
+        round(row.sentences_per_second, 1),
+    )
+
+
+def _published() -> Lines:
     from regard.evaluation.published import TABLE_2
+    from regard.show.cost import Dot
 
-    return [
-        (
-            row.system,
-            direction,
-            cell.bleu,
-            cell.printed_cost,
-            None if cell.training is None else float(f"{cell.training.capacity:.3g}"),
-            "" if cell.training is None else str(cell.training),
-        )
-        for row in TABLE_2
-        for direction, cell in (("EN-DE", row.en_de), ("EN-FR", row.en_fr))
-        if cell is not None
-    ]
+    rows, dots = [], []
+    for row in TABLE_2:
+        for pair, cell in (("EN-DE", row.en_de), ("EN-FR", row.en_fr)):
+            if cell is None:
+                continue
+            printed = "" if cell.printed_cost is None else f"{cell.printed_cost:.1e}"
+            computed = "" if cell.training is None else f"{cell.training.capacity:.2e}"
+            rows.append((row.system, pair, cell.bleu, printed, computed, str(cell.training or "")))
+            if cell.training is not None and pair == "EN-DE":
+                dots.append(Dot(row.system, cell.training.capacity, cell.bleu))
+    columns = ("system", "pair", "bleu", "printed", "computed", "hardware")
+    return Lines(columns, rows, dots, "floating-point operations that the hardware could have done, EN-DE")
 
 
-def _print(rows: list[tuple[str, str, float, float | None, float | None, str]]) -> None:
+def _print(lines: Lines) -> None:
     table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in _COLUMNS[2:5] else "left", no_wrap=True)
-    last = ""
-    for system, direction, bleu, printed, computed, hardware in rows:
-        costs = ("" if printed is None else f"{printed:.1e}", "" if computed is None else f"{computed:.2e}")
-        table.add_row("" if system == last else system, direction, f"{bleu:.2f}", *costs, hardware)
-        last = system
-    Console().print(table)
+    for column, value in zip(lines.columns, lines.rows[0], strict=True):
+        is_text = isinstance(value, str) and not value[:1].isdigit() and column != "printed"
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    for row in lines.rows:
+        table.add_row(*(f"{value:.2f}" if column == "bleu" else str(value) for column, value in _named(lines, row)))
+    console = Console()
+    console.print(table)
+    if lines.note:
+        console.print(f"[dim]{lines.note}[/]", highlight=False)
+
+
+def _named(lines: Lines, row: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    return list(zip(lines.columns, row, strict=True))
+
+
+def _write_markdown(lines: Lines) -> None:
+    ruler = ["---", *["---:"] * (len(lines.columns) - 1)]
+    for row in (lines.columns, ruler, *lines.rows):
+        sys.stdout.write(f"| {' | '.join(map(str, row))} |\n")
+    if lines.note:
+        sys.stdout.write(f"\n{lines.note}.\n")
+
+
+def _write_csv(lines: Lines) -> None:
+    csv.writer(sys.stdout, lineterminator="\n").writerows([lines.columns, *lines.rows])
+
+
+def _write_json(lines: Lines) -> None:
+    for row in lines.rows:
+        sys.stdout.write(json.dumps(dict(_named(lines, row)), ensure_ascii=False) + "\n")
+
+
+_FORMS = {"markdown": _write_markdown, "csv": _write_csv, "json": _write_json}
+
+
+def _draw(lines: Lines, path: Path) -> None:
+    from regard.data.files import appearing
+    from regard.show.cost import cost_plot
+    from regard.show.plot import save
+
+    with appearing(path) as place:
+        save(cost_plot(lines.dots, cost=lines.cost, score="BLEU"), place)
+    sys.stderr.write(f"wrote {path}\n")

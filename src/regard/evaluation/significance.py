@@ -24,6 +24,14 @@ _COUNTS: dict[str, Callable[[Sequence[str], References], list[tuple[int, int]]]]
 }
 
 
+class Interval(NamedTuple):
+    """A corpus value and its 95 % confidence interval, `half_width` to both sides."""
+
+    value: float
+    half_width: float
+    signature: str
+
+
 class Comparison(NamedTuple):
     """The two corpus values, and how often chance alone would set them as far apart."""
 
@@ -32,6 +40,22 @@ class Comparison(NamedTuple):
     system: float
     p_value: float
     num_samples: int
+
+
+def bleu_interval(hypotheses: Sequence[str], references: References, *, num_samples: int = 1000) -> Interval:
+    """BLEU with the interval of sacreBLEU's bootstrap, which draws the same samples every time."""
+    metric = sacrebleu_metric("bleu")
+    test = PairedTest(
+        [("system", list(hypotheses))],
+        {"bleu": metric},
+        reference_streams(references),
+        test_type="bs",
+        n_samples=num_samples,
+    )
+    signatures, results = test()
+    (result,) = cast(list[Result], next(scores for name, scores in results.items() if name != "System"))
+    (signature,) = signatures.values()
+    return Interval(result.score, float(result.ci or 0.0), str(signature))
 
 
 def paired_bootstrap(

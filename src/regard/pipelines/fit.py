@@ -26,7 +26,7 @@ from regard.protocol import Model
 from regard.recipe import Recipe
 from regard.training.events import Evaluated, Finished, Improved, Step
 from regard.training.loop import train
-from regard.training.numerics import Machine, set_up_machine
+from regard.training.numerics import Machine, peak_memory, set_up_machine
 from regard.training.state import TrainerState
 
 # So many checkpoints in a row may fail to be written (a full disk) before the run gives up.
@@ -210,7 +210,14 @@ class Job:
         except Stopped:
             yield Finished(self.state.position.step, "stopped")
             return
-        self.card["finished"] = {"step": self.state.position.step, "score": published.score}
+        now = self.state.position
+        self.card["finished"] = {
+            "step": now.step,
+            "score": published.score,
+            "num_tokens": now.num_tokens,
+            "seconds": round(now.seconds, 1),
+            "peak_bytes": peak_memory(),
+        }
         self.run.write_card(self.card)
         yield from self._warnings()
         yield published

@@ -8,6 +8,11 @@ from typing import Literal, NamedTuple
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 Precision = Literal["auto", "fp32", "bf16"]
 
 # Parameters of glibc's mallopt (malloc.h).
@@ -65,6 +70,16 @@ def choose_matrix_products() -> str:
     chosen = "medium" if error < 1e-5 else "highest"
     torch.set_float32_matmul_precision(chosen)
     return chosen
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held so far: of a GPU where one is in use, else of main memory."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)  # bytes there, KiB elsewhere
 
 
 def keep_memory() -> bool:

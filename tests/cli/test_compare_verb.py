@@ -1,0 +1,107 @@
+"""The table of a user's own systems: same data, same tokenizer, everything measured."""
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+
+from regard.cli.main import run
+from regard.evaluation.metrics import bleu
+from regard.pipelines import fit as fit_module
+from regard.pipelines.compare import common_tests, measure, open_run
+from regard.pipelines.fit import fit
+from regard.pipelines.translate import load
+from regard.recipe import Recipe
+from regard.training.numerics import Machine
+
+
+@pytest.fixture(autouse=True)
+def _leave_this_process_as_it_is(monkeypatch):
+    monkeypatch.setattr(fit_module, "set_up_machine", lambda threads: Machine(threads or 1, "highest", False, True))
+
+
+@pytest.fixture
+def make_run(toy_recipe, tmp_path):
+    def make(name, *settings):
+        recipe = Recipe.read(toy_recipe, ["data.test=[validation]", *settings])
+        for _ in fit(recipe, tmp_path / name):
+            pass
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def runs(make_run):
+    recurrent = ("model={kind: seq2seq, embedding_size: 8, encoder_size: 8, decoder_size: 8}",)
+    return make_run("attentive"), make_run("recurrent", *recurrent)
+
+
+def test_every_system_and_the_ensemble_are_measured(runs, capsys, tmp_path):
+    assert run(["compare", *map(str, runs), "--ensemble", "attentive,recurrent", "--csv"]) == 0
+    header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == ["system", "parameters", "minutes", "MB", "validation", "sentences/s"]
+    assert [row[0] for row in rows] == ["attentive", "recurrent", "ensemble of 2: attentive, recurrent"]
+    assert all(float(row[3]) > 50 and float(row[5]) > 0 for row in rows)
+
+
+def test_what_is_in_the_table_is_what_the_model_says(runs):
+    opened = [open_run(folder) for folder in runs]
+    tests = common_tests(opened)
+    (items,) = tests.values()
+    measured = measure("both", opened, tests)
+    outputs = [found.text for found in load(*runs).translate([item.source for item in items])]
+    expected = bleu(outputs, [item.references for item in items])
+    assert measured.bleu["validation"].value == pytest.approx(expected.value)
+    assert measured.num_updates == 24
+    models = [load(folder).loaded[0].model for folder in runs]
+    assert measured.num_parameters == sum(p.numel() for model in models for p in model.parameters())
+    assert torch.isfinite(torch.tensor(measured.seconds))
+    assert measured.seconds > 0
+
+
+def test_a_recipe_is_trained_first_and_then_taken_as_it_is(toy_recipe, tmp_path, capfd):
+    words = ["compare", str(toy_recipe), "data.test=[validation]", "-o", str(tmp_path / "runs"), "--json"]
+    assert run([*words, "--plot", str(tmp_path / "bleu.svg")]) == 0
+    first, told = capfd.readouterr()
+    assert json.loads(first)["system"] == "toy"
+    assert "regard train" in told
+    assert "minutes of training" in (tmp_path / "bleu.svg").read_text()
+    before = (tmp_path / "runs" / "toy" / "model" / "model.safetensors").stat().st_mtime_ns
+    assert run(words) == 0
+    assert (tmp_path / "runs" / "toy" / "model" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_training_that_fails_ends_the_comparison_with_its_code(toy_recipe, tmp_path, capfd):
+    words = ["compare", str(toy_recipe), "data.train=[nothing]", "-o", str(tmp_path / "runs")]
+    assert run(words) == 3
+    assert "was not trained" in capfd.readouterr().err
+
+
+def test_another_tokenizer_is_another_comparison(make_run, capsys):
+    one = make_run("one")
+    other = make_run("other", "data.tokenizer={kind: characters}")
+    assert run(["compare", str(one), str(other)]) == 2
+    assert "cut text into other pieces" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name what to compare"),
+        (["--published", "--plot", "table.txt"], "ends in .svg, .png or .pdf"),
+        (["--published", "runs/small"], "name no systems beside it"),
+        (["--published", "--csv", "--json"], "take one"),
+        (["nowhere"], "is no run folder"),
+        (["nowhere", "model.size=3"], "have no effect on runs"),
+        (["a/run", "b/run"], "two systems are called run"),
+    ],
+)
+def test_mistakes_are_one_sentence(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["compare", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
