@@ -116,7 +116,7 @@ def sentence_logits(model: ByteNet, source: Tensor, target: Tensor, **settings: 
 
 def follows_the_equations(**settings: object) -> None:
     """The padded batch says at every position of every sentence what the definition says; some end beyond |t^|."""
-    model, batch = bytenet_model(**settings), example(target_lengths=(4, 9, 2))
+    model, batch = bytenet_model(**settings), example(target_lengths=(10, 9, 2))
     logits = model(batch).logits
     for row, (source, target) in enumerate(zip(batch.source, batch.target, strict=True)):
         expected = sentence_logits(model, source[source != PAD], target[target != PAD], **settings)
@@ -175,7 +175,7 @@ def a_step_costs_the_same_at_any_time(**settings: object) -> None:
     """Neither what is carried nor what is multiplied grows with the number of tokens said, and some work is done."""
     model, batch = bytenet_model(**settings), example()
     state, costs = model.encode(batch.source), []
-    for _ in range(25):
+    for _ in range(12):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             _, state = model.step(state, torch.full((3,), 4))
         carried = sum(past.numel() for past in state.carry.pasts)
@@ -191,8 +191,19 @@ def every_past_is_as_long_as_its_convolution_reaches() -> None:
     assert [past.shape for past in state.carry.pasts] == [(3, 4, 6), (3, 8, 6), (3, 16, 6)]
     assert state.carry.position.tolist() == [1, 1, 1]
     assert state.memory.shape == (3, 9, 12)  # |t^| = ceil(1.2 * 6) = 8, and a column of zeros
-    ends = [8, 4, 6]
-    assert all((row[end:] == 0).all() and (row[:end] != 0).any(-1).all() for row, end in zip(state.memory, ends))
+    for row, end in zip(state.memory, (8, 4, 6), strict=True):
+        assert (row[end:] == 0).all()
+        assert (row[:end] != 0).any(-1).all()
+
+
+def steps_go_on_beyond_the_bound(**settings: object) -> None:
+    """Where the source's representation has ended, for all rows, steps still say what teacher forcing says."""
+    model, batch = bytenet_model(**settings), example(target_lengths=(14, 14, 14))
+    forced, state = model(batch).logits, model.encode(batch.source)
+    assert state.memory.size(1) < 14
+    for position, tokens in enumerate(batch.decoder_input.unbind(1)):
+        logits, state = model.step(state, tokens)
+        assert_close(logits, forced[:, position], **EXACT)
 
 
 def the_record_stays_empty(**settings: object) -> None:

@@ -67,6 +67,11 @@ def test_the_encoder_sees_as_far_ahead_as_back():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_steps_go_on_beyond_the_bound(variant):
+    checks.steps_go_on_beyond_the_bound(**VARIANTS[variant])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_step_costs_the_same_at_any_time(variant):
     checks.a_step_costs_the_same_at_any_time(**VARIANTS[variant])
 

@@ -1,4 +1,4 @@
-"""ByteNet: translation in linear time, by two stacks of dilated convolutions and no attention (Kalchbrenner et al. 2016).
+"""ByteNet: translation in linear time, two stacks of dilated convolutions, no attention (Kalchbrenner et al. 2016).
 
 source -> embedding, padded to |t^| = a |s| + b -> blocks that look both ways -> s_0, s_1, ...; 0 from |t^| on
 target -> embedding of the token before t, joined to s_t -> blocks that look back only -> readout
