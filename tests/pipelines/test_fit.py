@@ -232,7 +232,12 @@ def test_a_log_that_cannot_be_written_is_one_warning(toy_recipe, tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    "model", ["{kind: seq2seq, embedding_size: 8, encoder_size: 8, decoder_size: 8}", "{kind: transformer, size: 16}"]
+    "model",
+    [
+        "{kind: bytenet, size: 8, max_dilation: 2}",
+        "{kind: seq2seq, embedding_size: 8, encoder_size: 8, decoder_size: 8}",
+        "{kind: transformer, size: 16}",
+    ],
 )
 def test_every_kind_of_model_is_trained_by_loss(toy_recipe, tmp_path, model):
     recipe = read(toy_recipe, f"model={model}", "training.metric=loss", "training.steps=2")

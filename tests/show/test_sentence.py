@@ -74,8 +74,14 @@ def test_an_unknown_site_or_head_is_named_with_those_there_are(seen):
         sites[0].map(head=2)
 
 
-def test_a_model_without_attention_says_so(tmp_path):
-    folder = save(tmp_path / "plain", "seq2seq", score="none", encoder_size=16, decoder_size=16)
-    plain = load(folder)
-    with pytest.raises(UsageError, match="one fixed vector"):
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("seq2seq", {"score": "none", "encoder_size": 16, "decoder_size": 16}),
+        ("bytenet", {"size": 8, "encoder_sets": 1, "decoder_sets": 1}),
+    ],
+)
+def test_a_model_without_attention_says_so(tmp_path, kind, settings):
+    plain = load(save(tmp_path / "plain", kind, **settings))
+    with pytest.raises(UsageError, match="this model has no attention, so there is nothing to show"):
         look(plain, plain.translate([TEXT])[0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_training import no_scores, recipe, same, weights
 
-from regard.models import seq2seq, transformer
+from regard.models import bytenet, seq2seq, transformer
 from regard.protocol import Batch, Dimensions
 from regard.symbols import BOS, EOS
 from regard.training.loop import train
@@ -18,6 +18,10 @@ MODELS = {
     ),
     "lstm": lambda: seq2seq.build(
         seq2seq.Config(embedding_size=32, encoder_size=64, decoder_size=64, score="additive"),
+        Dimensions(VOCABULARY, VOCABULARY, True),
+    ),
+    "bytenet": lambda: bytenet.build(
+        bytenet.Config(size=32, max_dilation=2, encoder_sets=1, decoder_sets=1),
         Dimensions(VOCABULARY, VOCABULARY, True),
     ),
 }
@@ -52,6 +56,7 @@ def _settings_of_torch_are_given_back():
         ("transformer", "bf16", 2),
         ("lstm", "fp32", 2),
         ("lstm", "bf16", 1),
+        ("bytenet", "bf16", 2),
     ],
 )
 def test_training_repeats_bit_for_bit(name, precision, threads):

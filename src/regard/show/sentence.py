@@ -76,7 +76,7 @@ def look(translator: Translator, translation: Translation) -> list[Site]:
     watched = translator.watch([translation])[0]
     if not watched.sites:
         raise UsageError(
-            "this model has no attention: all it knows of the source is one fixed vector, so there is nothing to show; "
+            "this model has no attention, so there is nothing to show; "
             "train one with model.score=additive, or a Transformer"
         )
     source = _side(translator.vocabularies.source, watched.source)
