@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
+    "Chat": "regard.pipelines.chat",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = ["Chat", "Recipe", "Translation", "Translator", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,7 @@ def command(
         str, typer.Option("--from", help="Language of the source: ending, column name or key.")
     ] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the target.")] = "target",
-    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl or cmudict.")] = "auto",
+    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl, cmudict or conversation.")] = "auto",
     test: Annotated[
         list[str] | None, typer.Option("--test", help="A corpus that must not be in the training data; repeatable.")
     ] = None,

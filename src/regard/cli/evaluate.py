@@ -49,7 +49,7 @@ def command(
     hypotheses: Annotated[Path | None, typer.Option("--hypotheses", help="Outputs, a line an item.")] = None,
     source: Annotated[str, typer.Option("--from", help="Language of the source: ending, column or key.")] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the references.")] = "target",
-    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl or cmudict.")] = "auto",
+    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl, cmudict or conversation.")] = "auto",
     metric: Annotated[
         str | None,
         typer.Option("--metric", help="Of bleu,chrf,gleu,wer,per,cer, bleu:none for tokenised text; with commas."),

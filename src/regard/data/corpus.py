@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from regard.data.corpus_base import Corpus, Format, Pair, Reading
+from regard.data.corpus_conversation import ConversationCorpus, has_conversations
 from regard.data.corpus_formats import DictionaryCorpus, JsonCorpus, MosesCorpus, TsvCorpus
 from regard.data.files import SUFFIXES, without_compression
 from regard.data.text import MAX_CHARACTERS, OnError, read_lines
@@ -49,6 +50,7 @@ def open_corpus(
     source: str = "source",
     target: str = "target",
     columns: tuple[int, int] | None = None,
+    history: int | None = None,
     on_error: OnError = "error",
     max_length: int = MAX_CHARACTERS,
 ) -> Corpus:
@@ -58,9 +60,10 @@ def open_corpus(
     - A missing `.gz` or `.zst` is found.
     - `format` "auto" is `moses` where `path` is no file, else what the suffix says (`.tsv`; `.jsonl`; `.dict` or
       `.ref`), else what the first line says: `{` begins JSONL, `;;;` or two spaces after the first word make a
-      dictionary, a tab makes TSV.
+      dictionary, a tab makes TSV. Columns `conversation` and `text`, or `turns` in JSONL, make conversations.
     - `columns` are the places, from 1, of source and target in TSV. Without them the first line decides: a header,
       if two of its cells are the names `source` and `target`, which then are the columns; else they are 1 and 2.
+    - `history` is the number of turns before a reply that are read, in conversations (1 where it is not given).
     - `max_length` is in characters; a pair with a longer side is left out and counted.
 
     Raises:
@@ -71,22 +74,30 @@ def open_corpus(
         raise UsageError(f"there is no corpus format `{format}`; it is one of {', '.join(FORMATS)}")
     reading = Reading(on_error, max_length)
     if isinstance(path, tuple):
+        _refuse_history(history, " and ".join(map(str, path)), "moses")
         if format not in ("auto", "moses"):
             raise UsageError(f"two files are of format `moses`; format `{format}` is one file")
         paths = (_found(Path(path[0])), _found(Path(path[1])))
         _refuse_columns(columns, " and ".join(map(str, paths)), "moses")
         return MosesCorpus(paths, reading)
     if format == "moses" or (format == "auto" and not _is_file(Path(path))):
+        _refuse_history(history, str(path), "moses")
         paths = _two_files(str(path), source, target)
         _refuse_columns(columns, " and ".join(map(str, paths)), "moses")
         return MosesCorpus(paths, reading)
     file = _found(Path(path))
     form = recognise(file) if format == "auto" else format
+    if format == "auto" and form == "conversation" and columns is not None:
+        form = "tsv"
     if form is None:
         raise DataError(
             f"{file}: neither its name nor its first line says what it is; name its format "
-            "(tsv, jsonl, cmudict), or the common prefix of two aligned files"
+            "(tsv, jsonl, cmudict, conversation), or the common prefix of two aligned files"
         )
+    if form == "conversation":
+        _refuse_columns(columns, str(file), form)
+        return _conversations(file, reading, 1 if history is None else history)
+    _refuse_history(history, str(file), form)
     if form == "tsv":
         return _table(file, reading, columns, (source, target))
     _refuse_columns(columns, str(file), form)
@@ -96,15 +107,17 @@ def open_corpus(
 
 
 def recognise(path: Path) -> Format | None:
-    """The format of one file, from its suffix or from its first line that is not blank; None where neither says.
+    """The format of one file, from its first line that is not blank or from its suffix; None where neither says.
 
     Raises:
         DataError: the file cannot be read.
     """
     suffix = without_compression(path).suffix.lower()
+    line = _first_line(path)
+    if has_conversations(line):
+        return "conversation"
     if suffix in _SUFFIX_FORMATS:
         return _SUFFIX_FORMATS[suffix]
-    line = next((line for line in read_lines(path, on_error="replace") if line.strip()), "")
     if line.startswith("{"):
         return "jsonl"
     if line.startswith(";;;") or _DICTIONARY_LINE.match(line):
@@ -123,6 +136,24 @@ def read_test_items(corpus: Corpus) -> list[TestItem]:
     for source, target in corpus:
         references.setdefault(source, {})[target] = None
     return [TestItem(source, tuple(targets)) for source, targets in references.items()]
+
+
+def _first_line(path: Path) -> str:
+    return next((line for line in read_lines(path, on_error="replace") if line.strip()), "")
+
+
+def _conversations(path: Path, reading: Reading, history: int) -> ConversationCorpus:
+    first = _first_line(path)
+    if not has_conversations(first):
+        raise DataError(
+            f"{path}: conversations are TSV with the columns `conversation` and `text`, or JSONL with a list `turns`"
+        )
+    return ConversationCorpus(path, reading, None if first.startswith("{") else first, history)
+
+
+def _refuse_history(history: int | None, name: str, form: str) -> None:
+    if history is not None:
+        raise UsageError(f"`history` is for conversations, but {name} is read as `{form}`")
 
 
 def _refuse_columns(columns: tuple[int, int] | None, name: str, form: str) -> None:

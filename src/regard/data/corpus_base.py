@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from regard.data.files import check_file, read_error
 from regard.data.text import CLEANING_VERSION, MAX_CHARACTERS, Counts, OnError
 
-Format = Literal["auto", "moses", "tsv", "jsonl", "cmudict"]
+Format = Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation"]
 
 
 class Pair(NamedTuple):

@@ -3,7 +3,7 @@
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -60,6 +60,10 @@ class LineCorpus(Corpus):
             MalformedLineError: the line has not the form of the file.
         """
 
+    def parser(self) -> Callable[[str, Counts], Iterator[Pair]]:
+        """`parse` for one reading from the first line to the last; a form whose lines belong together overrides it."""
+        return self.parse
+
     @abstractmethod
     def rewrite(self, line: str, pairs: Sequence[Pair]) -> str:
         """A line which has this form and of all pairs that `line` gives only these (at least one)."""
@@ -73,6 +77,7 @@ class LineCorpus(Corpus):
         path, on_error, max_length = self.paths[0], self.reading.on_error, self.reading.max_length
         # A line holds two texts and perhaps more columns; each text is measured by itself below.
         lines = scan_lines(path, on_error=on_error, max_length=8 * max_length, counts=counts)
+        parse = self.parser()
         for number, line in enumerate(lines, start=1):
             if number <= self.num_header_lines:
                 continue
@@ -81,11 +86,13 @@ class LineCorpus(Corpus):
             elif not line.strip():
                 counts.add("blank")
             else:
-                yield from self._parse(line, number, counts)
+                yield from self._parse(parse, line, number, counts)
 
-    def _parse(self, line: str, number: int, counts: Counts) -> Iterator[Record]:
+    def _parse(
+        self, parse: Callable[[str, Counts], Iterator[Pair]], line: str, number: int, counts: Counts
+    ) -> Iterator[Record]:
         try:
-            for pair in self.parse(line, counts):
+            for pair in parse(line, counts):
                 if max(map(len, pair)) > self.reading.max_length:
                     counts.add("too_long")
                     yield Record(number, None)

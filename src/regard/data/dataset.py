@@ -31,15 +31,17 @@ class DataConfig(Config):
     files share: `train: [corpus/train]` with `source: en`, `target: de` are corpus/train.en and corpus/train.de.
     Either `tokenizer` (one vocabulary for both sides) or `source_tokenizer` and `target_tokenizer`.
     `columns` are the places, from 1, of source and target in TSV: `[2, 1]` reads a file backwards.
+    `history` is how many turns before a reply are read, in conversations.
     Instead of naming `validation`, `hold_out` sets a share of the training pairs aside to validate on.
     `max_length` bounds the positions of a side, end of sentence included; longer pairs are left out and reported.
     """
 
     root: str = "."
-    format: Literal["auto", "moses", "tsv", "jsonl", "cmudict"] = "auto"
+    format: Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation"] = "auto"
     source: str = "source"
     target: str = "target"
     columns: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=2, max_length=2)
+    history: int | None = Field(None, ge=1)
     train: list[str] = Field(min_length=1)
     validation: str | None = None
     hold_out: float = Field(0.0, ge=0, lt=0.5)
@@ -194,6 +196,7 @@ def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
         source=config.source,
         target=config.target,
         columns=None if config.columns is None else (config.columns[0], config.columns[1]),
+        history=config.history,
         on_error=config.on_error,
     )
 

@@ -72,13 +72,16 @@ def fix(
     `location`, `action` (dropped or changed), `reasons` and `texts`.
 
     Raises:
-        UsageError: `drop` names no kind of fault, or the clean files would lie over others.
+        UsageError: `drop` names no kind of fault, the clean files would lie over others, or a corpus holds
+            conversations.
         DataError: a file cannot be read or written, or two files are not aligned; nothing is then written for them.
     """
     if unknown := sorted(set(drop) - set(DROPPABLE)):
         raise UsageError(f"nothing is dropped for `{unknown[0]}`; the reasons are {', '.join(DROPPABLE)}")
     taken: set[str] = set()
     for corpus in corpora:
+        if corpus.format == "conversation":
+            raise UsageError(f"{corpus.name}: a conversation cannot be mended by leaving turns out; mend it by hand")
         for path in corpus.paths:
             if path.name in taken:
                 raise UsageError(f"two files are called {path.name}, and would lie over each other in {folder}")

@@ -53,13 +53,13 @@ def _two_files(corpus: Corpus) -> Iterator[Line]:
 
 
 def _one_file(corpus: LineCorpus) -> Iterator[Line]:
-    watch = _Watch()
+    watch, parse = _Watch(), corpus.parser()
     for number, text in enumerate(watch.over(corpus, 0), start=1):
         if text is None or number <= corpus.num_header_lines or not text.strip():
             yield Line(number, (text,), (watch.take(),))
             continue
         try:
-            pairs = tuple(corpus.parse(text, watch.counts))
+            pairs = tuple(parse(text, watch.counts))
         except MalformedLineError as error:
             yield Line(number, (text,), (watch.take(),), problem=str(error))
             continue

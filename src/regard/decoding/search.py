@@ -1,7 +1,7 @@
 """The one entrance to every search: settings, a model, a batch of sources; the n best outputs of each come out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Int
@@ -19,7 +19,7 @@ from regard.decoding.sampling import Sampler
 from regard.decoding.trace import Trace
 from regard.errors import ModelError
 from regard.protocol import Decodable
-from regard.symbols import PAD
+from regard.symbols import BOS, EOS, PAD
 
 
 class SearchConfig(Config):
@@ -82,13 +82,7 @@ def search(
         raise ValueError("search needs the model in evaluation mode: call model.eval() first")
     if not source.size(0):
         return []
-    constrain = Constraints(
-        length_limits(source, config),
-        min_length=config.min_length,
-        no_repeat_ngram_size=config.no_repeat_ngram_size,
-        forbid_unknown=config.forbid_unknown,
-        prefixes=prefixes,
-    )
+    constrain = _constraints(source, config, prefixes)
     normalise = LengthPenalty(config.length_penalty, config.length_normalisation)
     rules = Rules(constrain.limits, constrain, normalise, hasty=config.early_stopping)
     if config.coverage_penalty:
@@ -107,6 +101,44 @@ def search(
     if any(not found or math.isnan(found[0].score) for found in outputs):
         raise ModelError("the model gives NaN instead of probabilities: its weights are damaged or it has diverged")
     return outputs
+
+
+@torch.inference_mode()
+def stream(
+    model: Decodable, source: Tensor, config: SearchConfig, *, prefix: Sequence[int] = (), row: int = 0
+) -> Iterator[int]:
+    """The tokens of one output for the one row of `source`, each as soon as it is known, without `EOS`.
+
+    They are those of `search` with a beam of 1, or of its first sample: the best token each time, or a drawn one.
+
+    Raises:
+        ValueError: the model is in training mode.
+    """
+    if isinstance(model, nn.Module) and model.training:
+        raise ValueError("search needs the model in evaluation mode: call model.eval() first")
+    constrain = _constraints(source, config, [prefix] if prefix else None)
+    pick = _sampler([row], constrain.limits, config) if config.sampling else best_token
+    state, sentences = model.encode(source), torch.zeros(1, dtype=torch.long, device=source.device)
+    token = torch.full((1,), BOS, device=source.device)
+    tokens = torch.empty(1, 1, 0, dtype=torch.long, device=source.device)
+    while True:
+        logits, state = model.step(state, token)
+        log_probs = constrain(logits.float().log_softmax(-1).unsqueeze(0), tokens, sentences)
+        token = pick(log_probs, tokens.size(-1), sentences)[:, 0]
+        if token.item() == EOS:
+            return
+        yield int(token)
+        tokens = torch.cat([tokens, token[None, None]], -1)
+
+
+def _constraints(source: Tensor, config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> Constraints:
+    return Constraints(
+        length_limits(source, config),
+        min_length=config.min_length,
+        no_repeat_ngram_size=config.no_repeat_ngram_size,
+        forbid_unknown=config.forbid_unknown,
+        prefixes=prefixes,
+    )
 
 
 def _ranked(outputs: list[Followed], rules: Rules) -> list[Hypothesis]:

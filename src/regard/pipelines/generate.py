@@ -1,12 +1,12 @@
 """Many sources in, the outputs of each in the same order out: batches of like length, any engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
 from regard.data.batching import pad
-from regard.decoding.search import Hypothesis, SearchConfig, search
+from regard.decoding.search import Hypothesis, SearchConfig, search, stream
 from regard.protocol import Decodable
 
 BATCH_SIZE = 32
@@ -32,6 +32,10 @@ class Engine(Protocol):
         """The n best outputs of every request."""
         ...
 
+    def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
+        """The tokens of one output, each as soon as it is known."""
+        ...
+
 
 class TorchEngine:
     """The model itself, on the device where it is."""
@@ -49,6 +53,11 @@ class TorchEngine:
             prefixes=[request.prefix for request in requests] if any(request.prefix for request in requests) else None,
             rows=[request.row for request in requests],
         )
+
+    def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
+        """The tokens of one output, each as soon as it is known."""
+        source = pad([request.source]).to(self._device)
+        return stream(self._model, source, config, prefix=request.prefix, row=request.row)
 
 
 def generate(

@@ -1,6 +1,6 @@
 """Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -168,6 +168,33 @@ class Translator:
             self._translation(text, source, hypothesis)
             for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
         ]
+
+    def can_read(self, text: str) -> bool:
+        """Whether `text` is short enough for the model."""
+        return len(self._encode(text)) <= self.longest
+
+    def stream(self, text: str, *, row: int = 0, **search: object) -> Iterator[str]:
+        """One output for `text`, piece by piece as it is found; together the pieces are the whole.
+
+        The best token is taken each time; with `sampling=True` it is drawn (by the seed and `row`).
+
+        Raises:
+            UsageError: a setting is wrong, or `text` is too long for the model.
+            DataError: `text` holds half a surrogate pair.
+        """
+        config, source = self.settings(**search), self._encode(text)
+        if len(source) > self.longest:
+            raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
+        ids, said = list[int](), ""
+        for token in self._engine.stream(Request(source, row=row), config):
+            ids.append(token)
+            now = self.vocabularies.target.decode(ids)
+            # A character may need several tokens; until it is whole, it is not said.
+            if now.startswith(said) and not now.endswith("\N{REPLACEMENT CHARACTER}"):
+                yield now[len(said) :]
+                said = now
+        whole = self.vocabularies.target.decode(ids)
+        yield whole[len(said) :]
 
     def watch(self, translations: Sequence[Translation]) -> list[Watched]:
         """Every attention of finished translations, from one replay of them all as one batch."""

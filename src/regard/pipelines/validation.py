@@ -80,23 +80,24 @@ def _loss(model: nn.Module, dataset: Dataset, should_stop: Callable[[], bool]) -
     return {"loss": nll, "perplexity": math.exp(min(nll, 700.0))}
 
 
-class _Interruptible(NamedTuple):
+class _Interruptible(TorchEngine):
     """An engine that asks, before every batch, whether to go on."""
 
-    engine: TorchEngine
-    should_stop: Callable[[], bool]
+    def __init__(self, model: Decodable, device: torch.device, should_stop: Callable[[], bool]) -> None:
+        super().__init__(model, device)
+        self._should_stop = should_stop
 
     def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
-        if self.should_stop():
+        if self._should_stop():
             raise Stopped
-        return self.engine.search(requests, config)
+        return super().search(requests, config)
 
 
 def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
     """The best output for every validation item, in their order."""
     assert isinstance(model, Decodable)
     source, target = dataset.vocabularies
-    engine = _Interruptible(TorchEngine(model, next(model.parameters()).device), should_stop)
+    engine = _Interruptible(model, next(model.parameters()).device, should_stop)
     requests = [
         Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
     ]

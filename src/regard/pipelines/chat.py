@@ -1,0 +1,59 @@
+"""A conversation with a model: what was said is remembered, and answered."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from regard.data.corpus_conversation import history_text
+from regard.pipelines.translate import Translator
+
+
+class Chat:
+    """A conversation. The model reads the last `history` turns, its own among them (Vinyals and Le 2015).
+
+    >>> chat = regard.Chat(regard.load("runs/chat/model"), history=3)
+    >>> print(*chat.reply("Hello, who are you?"), sep="")
+    """
+
+    def __init__(self, translator: Translator, *, history: int = 1, **search: object) -> None:
+        """`history` should be the recipe's `data.history`; `search` holds settings such as `sampling=True`.
+
+        Raises:
+            ValueError: `history` is less than 1.
+            UsageError: a search setting is wrong.
+        """
+        if history < 1:
+            raise ValueError(f"history is {history}, but at least the last turn must be read")
+        translator.settings(**search)
+        self._translator = translator
+        self._search = search
+        self._turns = deque[str](maxlen=history)
+        self._num_replies = 0
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """The turns that are remembered, the oldest first."""
+        return tuple(self._turns)
+
+    def reply(self, text: str) -> Iterator[str]:
+        """The answer to `text`, piece by piece as the model finds it; when it is whole, both are remembered.
+
+        Of a history that is too long for the model the oldest turns are forgotten. Draws differ from turn to turn, and
+        are the same again in the same conversation.
+
+        Raises:
+            UsageError: `text` alone is too long for the model.
+        """
+        turns = [*self._turns, text][-(self._turns.maxlen or 1) :]
+        while len(turns) > 1 and not self._translator.can_read(history_text(turns)):
+            del turns[0]
+        pieces = []
+        for piece in self._translator.stream(history_text(turns), row=self._num_replies, **self._search):
+            pieces.append(piece)
+            yield piece
+        self._turns.extend((text, "".join(pieces)))
+        self._num_replies += 1
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._turns.clear()
+        self._num_replies = 0
