@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from regard.models import seq2seq, transformer
+from regard.models import convs2s, seq2seq, transformer
 from regard.protocol import Batch, Dimensions, Model
 from regard.symbols import BOS, EOS, PAD
 
@@ -12,6 +12,7 @@ REAL = [
     ("transformer", {"norm": "pre"}),
     ("seq2seq", {"score": "additive", "input_feeding": True}),
     ("seq2seq", {"score": "none", "cell": "gru"}),
+    ("convs2s", {}),
 ]
 
 
@@ -20,6 +21,10 @@ def real_model(name: str, *, target: int = 6, seed: int = 3, sharpness: float = 
     if name == "transformer":
         config = transformer.Config(size=8, num_layers=2, num_heads=2, feed_forward_size=12, tied=False, **settings)
         model = transformer.build(config, Dimensions(12, target))
+    elif name == "convs2s":
+        blocks = [convs2s.Blocks(layers=2, size=8, width=3)]
+        config = convs2s.Config(embedding_size=6, encoder=blocks, decoder=blocks, **settings)
+        model = convs2s.build(config, Dimensions(12, target))
     else:
         config = seq2seq.Config(embedding_size=6, encoder_size=8, decoder_size=8, **settings)
         model = seq2seq.build(config, Dimensions(12, target))

@@ -141,7 +141,7 @@ def _carry_not_reordered(right: Any) -> Any:
     return wrong
 
 
-def _top_layer_not_reordered(right: Any) -> Any:
+def _bottom_layer_not_reordered(right: Any) -> Any:
     def wrong(tree: Any, rows: Tensor) -> Any:
         moved = right(tree, rows)
         stays = isinstance(tree, Carry) and len(tree.position) == len(rows)
@@ -245,7 +245,7 @@ BUGS = [
     ),
     Bug("every step is the first", Decoder, "step", _always_at_the_start, STEP),
     Bug("the carry is not reordered", model_checks, "select_rows", _carry_not_reordered, BEAMS),
-    Bug("one layer's past is not reordered", model_checks, "select_rows", _top_layer_not_reordered, BEAMS),
+    Bug("one layer's past is not reordered", model_checks, "select_rows", _bottom_layer_not_reordered, BEAMS),
     Bug(
         "the carry is not reordered in the search",
         beam,
@@ -323,7 +323,13 @@ BUGS = [
         equations,
     ),
     Bug("the encoder's gradient is whole", convs2s, "scale_gradient", lambda _: lambda z, share: z, equations),
-    Bug("... is turned round", convs2s, "scale_gradient", lambda right: lambda z, share: right(z, 1 / share), equations),
+    Bug(
+        "... is multiplied instead",
+        convs2s,
+        "scale_gradient",
+        lambda right: lambda z, share: right(z, 1 / share),
+        equations,
+    ),
     Bug(
         "e's gradient is scaled too",
         Attention,

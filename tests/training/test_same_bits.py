@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_training import no_scores, recipe, same, weights
 
-from regard.models import seq2seq, transformer
+from regard.models import convs2s, seq2seq, transformer
 from regard.protocol import Batch, Dimensions
 from regard.symbols import BOS, EOS
 from regard.training.loop import train
@@ -12,6 +12,7 @@ from regard.training.numerics import set_up_machine
 from regard.training.state import TrainerState
 
 VOCABULARY = 500
+BLOCKS = [convs2s.Blocks(layers=1, size=64, width=3)]
 MODELS = {
     "transformer": lambda: transformer.build(
         transformer.Config(size=64, num_layers=1, feed_forward_size=128), Dimensions(VOCABULARY, VOCABULARY, True)
@@ -19,6 +20,9 @@ MODELS = {
     "lstm": lambda: seq2seq.build(
         seq2seq.Config(embedding_size=32, encoder_size=64, decoder_size=64, score="additive"),
         Dimensions(VOCABULARY, VOCABULARY, True),
+    ),
+    "convs2s": lambda: convs2s.build(
+        convs2s.Config(embedding_size=32, encoder=BLOCKS, decoder=BLOCKS), Dimensions(VOCABULARY, VOCABULARY, True)
     ),
 }
 
@@ -52,6 +56,8 @@ def _settings_of_torch_are_given_back():
         ("transformer", "bf16", 2),
         ("lstm", "fp32", 2),
         ("lstm", "bf16", 1),
+        ("convs2s", "fp32", 2),
+        ("convs2s", "bf16", 1),
     ],
 )
 def test_training_repeats_bit_for_bit(name, precision, threads):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 def scale_gradient(states: Float[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
     """The states as they are; on its way back their gradient is multiplied by `scale`."""
-    scaled: Tensor = _ScaleGradient.apply(states, scale)
+    scaled: Tensor = _ScaleGradient.apply(states, scale)  # type: ignore[no-untyped-call]
     return scaled
 
 
