@@ -8,7 +8,7 @@ from regard.checkpoint.model_folder import save_model
 from regard.data.dataset import Vocabularies
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.decoding.search import SearchConfig
-from regard.models import seq2seq, transformer
+from regard.models import convs2s, seq2seq, transformer
 from regard.protocol import Dimensions
 
 TEXTS = [
@@ -41,6 +41,10 @@ def save_tiny(
     if kind == "transformer":
         config = transformer.Config(size=16, num_layers=2, num_heads=2, feed_forward_size=16, tied=False, **settings)
         model = transformer.build(config, dimensions)
+    elif kind == "convs2s":
+        blocks = [convs2s.Blocks(layers=2, size=16, width=3)]
+        config = convs2s.Config(embedding_size=12, encoder=blocks, decoder=blocks, **settings)
+        model = convs2s.build(config, dimensions)
     else:
         config = seq2seq.Config(embedding_size=12, encoder_size=16, decoder_size=16, **settings)
         model = seq2seq.build(config, dimensions)

@@ -237,6 +237,7 @@ def test_a_log_that_cannot_be_written_is_one_warning(toy_recipe, tmp_path, monke
         "{kind: bytenet, size: 8, max_dilation: 2}",
         "{kind: seq2seq, embedding_size: 8, encoder_size: 8, decoder_size: 8}",
         "{kind: transformer, size: 16}",
+        "{kind: convs2s, encoder: [{layers: 1, size: 8, width: 3}], decoder: [{layers: 1, size: 8, width: 3}]}",
     ],
 )
 def test_every_kind_of_model_is_trained_by_loss(toy_recipe, tmp_path, model):

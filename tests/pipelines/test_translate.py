@@ -151,7 +151,7 @@ def test_an_ensemble_averages_and_must_share_its_vocabularies(tmp_path, folder):
         regard.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("kind", ["seq2seq", "transformer"])
+@pytest.mark.parametrize("kind", ["convs2s", "seq2seq", "transformer"])
 def test_int8_says_nearly_the_same_and_neighbours_change_nothing(tmp_path, kind):
     folder = save_tiny(tmp_path / kind, kind)
     exact, fast = regard.load(folder), regard.load(folder, precision="int8")

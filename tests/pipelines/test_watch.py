@@ -11,7 +11,7 @@ from tiny_folder import save_tiny, vocabularies
 LINES = ["the cat sees the dog", "a small house", "the dogs play in the snow"]
 
 
-@pytest.fixture(scope="module", params=["transformer", "seq2seq"])
+@pytest.fixture(scope="module", params=["transformer", "seq2seq", "convs2s"])
 def translator(request, tmp_path_factory):
     return regard.load(save_tiny(tmp_path_factory.mktemp("model") / "tiny", request.param))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_training import no_scores, recipe, same, weights
 
-from regard.models import bytenet, seq2seq, transformer
+from regard.models import bytenet, convs2s, seq2seq, transformer
 from regard.protocol import Batch, Dimensions
 from regard.symbols import BOS, EOS
 from regard.training.loop import train
@@ -12,6 +12,7 @@ from regard.training.numerics import set_up_machine
 from regard.training.state import TrainerState
 
 VOCABULARY = 500
+BLOCKS = [convs2s.Blocks(layers=1, size=64, width=3)]
 MODELS = {
     "transformer": lambda: transformer.build(
         transformer.Config(size=64, num_layers=1, feed_forward_size=128), Dimensions(VOCABULARY, VOCABULARY, True)
@@ -23,6 +24,9 @@ MODELS = {
     "bytenet": lambda: bytenet.build(
         bytenet.Config(size=32, max_dilation=2, encoder_sets=1, decoder_sets=1),
         Dimensions(VOCABULARY, VOCABULARY, True),
+    ),
+    "convs2s": lambda: convs2s.build(
+        convs2s.Config(embedding_size=32, encoder=BLOCKS, decoder=BLOCKS), Dimensions(VOCABULARY, VOCABULARY, True)
     ),
 }
 
@@ -57,6 +61,8 @@ def _settings_of_torch_are_given_back():
         ("lstm", "fp32", 2),
         ("lstm", "bf16", 1),
         ("bytenet", "bf16", 2),
+        ("convs2s", "fp32", 2),
+        ("convs2s", "bf16", 1),
     ],
 )
 def test_training_repeats_bit_for_bit(name, precision, threads):

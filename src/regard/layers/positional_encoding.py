@@ -67,6 +67,7 @@ class Learned(Positions):
         if stop > len(self.weight):
             raise DataError(
                 f"a text of {stop} tokens, but this model has learned positions for {len(self.weight)} only; "
-                "shorten or split it, or train with a larger `model.max_length` or with sinusoidal positions"
+                "shorten or split it, or train with a larger `model.max_length` or, where there is the choice, "
+                "with sinusoidal positions"
             )
         return self.weight[start:stop]
