@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from regard.models import bytenet, convs2s, seq2seq, transformer
+from regard.models import bytenet, convs2s, gnmt, seq2seq, transformer
 from regard.protocol import Batch, Dimensions, Model
 from regard.symbols import BOS, EOS, PAD
 
@@ -14,6 +14,7 @@ REAL = [
     ("seq2seq", {"score": "none", "cell": "gru"}),
     ("bytenet", {"max_dilation": 2, "encoder_sets": 1, "decoder_sets": 1}),
     ("convs2s", {}),
+    ("gnmt", {"encoder_layers": 3, "decoder_layers": 3}),
 ]
 
 
@@ -28,6 +29,8 @@ def real_model(name: str, *, target: int = 6, seed: int = 3, sharpness: float = 
         blocks = [convs2s.Blocks(layers=2, size=8, width=3)]
         config = convs2s.Config(embedding_size=6, encoder=blocks, decoder=blocks, **settings)
         model = convs2s.build(config, Dimensions(12, target))
+    elif name == "gnmt":
+        model = gnmt.build(gnmt.Config(size=8, tied=False, **settings), Dimensions(12, target))
     else:
         config = seq2seq.Config(embedding_size=6, encoder_size=8, decoder_size=8, **settings)
         model = seq2seq.build(config, Dimensions(12, target))

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,6 +29,11 @@ class AttentionRecord:
     def add(self, site: str, scores: Tensor, weights: Tensor, context: Tensor) -> None:
         """Called by `Attention`; `scores` are masked (real -inf) and before the softmax."""
         self._looked[site].append(Looked(scores, weights, context))
+
+    def add_steps(self, steps: "AttentionRecord") -> None:
+        """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass."""
+        for site in steps.sites:
+            self.add(site, *(torch.cat(queries, 2) for queries in zip(*steps.calls(site), strict=True)))
 
     @property
     def sites(self) -> list[str]:

@@ -20,7 +20,7 @@ from regard.attention.score import DotProduct, Multiplicative, ScaledDotProduct,
 from regard.config import base
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
-from regard.layers.recurrent import CellName, Recurrent, States
+from regard.layers.recurrent import CellName, Recurrent, States, initialise, reverse_within
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
@@ -118,13 +118,6 @@ class Encoder(nn.Module):
         return states, final
 
 
-def reverse_within(lengths: Int[Tensor, " batch"], length: int) -> Int[Tensor, "batch length"]:
-    """Where to read from so that every row's first `lengths` places come last to first; padding stays."""
-    place = torch.arange(length, device=lengths.device).expand(lengths.size(0), -1)
-    mirrored = lengths.unsqueeze(1) - 1 - place
-    return torch.where(mirrored >= 0, mirrored, place)
-
-
 class Bridge(nn.Module):
     """The encoder's last states become the decoder's first: h = tanh(B h + b), c = B' c + b', layer by layer."""
 
@@ -192,8 +185,7 @@ class Decoder(nn.Module):
             output, carry = self._advance(inputs, memory, carry, looks)
             outputs.append(output)
         if record is not None and looks is not None:
-            site = looks.sites[0]
-            record.add(site, *(torch.cat(queries, 2) for queries in zip(*looks.calls(site), strict=True)))
+            record.add_steps(looks)
         return torch.stack(outputs, 1)
 
     def _advance(
@@ -280,28 +272,8 @@ def build(config: Config, dimensions: Dimensions) -> Seq2Seq:
         Decoder(target, decoder, _attend(config), dropout=config.dropout, input_feeding=config.input_feeding),
         readout,
     )
-    model.apply(_initialise)
+    model.apply(initialise)
     return model
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier for what is read, orthogonal for what is remembered, 0 for biases; embeddings start as they say.
-
-    Drawing everything from [-0.1, 0.1] (Luong et al. 2015, 4.1) suits 500 units and more; with 64 it is so near
-    to 0 that attention has not begun to form after two hundred updates.
-    """
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.RNNBase):
-        for name, parameter in module.named_parameters():
-            if name.startswith("bias"):
-                nn.init.zeros_(parameter)
-                continue
-            draw = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-            for gate in parameter.split(module.hidden_size):
-                draw(gate)
 
 
 def _bridge(config: Config) -> Bridge | None:
