@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from regard.models import seq2seq, transformer
+from regard.models import moe, seq2seq, transformer
 from regard.protocol import Batch, Dimensions, Model
 from regard.symbols import BOS, EOS, PAD
 
@@ -12,6 +12,7 @@ REAL = [
     ("transformer", {"norm": "pre"}),
     ("seq2seq", {"score": "additive", "input_feeding": True}),
     ("seq2seq", {"score": "none", "cell": "gru"}),
+    ("moe", {"experts": {"number": 3, "used": 2}}),
 ]
 
 
@@ -20,6 +21,9 @@ def real_model(name: str, *, target: int = 6, seed: int = 3, sharpness: float = 
     if name == "transformer":
         config = transformer.Config(size=8, num_layers=2, num_heads=2, feed_forward_size=12, tied=False, **settings)
         model = transformer.build(config, Dimensions(12, target))
+    elif name == "moe":
+        config = moe.Config.model_validate({"size": 8, "expert_size": 6, **settings})
+        model = moe.build(config, Dimensions(12, target))
     else:
         config = seq2seq.Config(embedding_size=6, encoder_size=8, decoder_size=8, **settings)
         model = seq2seq.build(config, Dimensions(12, target))
