@@ -44,7 +44,7 @@ class Config(regard.config.base.Config):
     size: int = Field(256, ge=2, multiple_of=2)  # even: the two directions of the lowest layer share it
     encoder_layers: int = Field(3, ge=2)  # of LSTM; the experts stand below the last one
     decoder_layers: int = Field(2, ge=2)
-    experts: ExpertsConfig = Field(default_factory=ExpertsConfig)
+    experts: ExpertsConfig = ExpertsConfig.model_validate({})
     expert_size: int = Field(512, ge=1)  # hidden units of one expert
     score: Literal["dot", "scaled_dot", "multiplicative", "additive"] = "additive"
     tied: bool = False  # target embedding = readout, and = source embedding where the vocabulary is shared
