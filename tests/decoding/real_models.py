@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from regard.models import bytenet, convs2s, gnmt, seq2seq, transformer
+from regard.models import moe, seq2seq, transformer
 from regard.protocol import Batch, Dimensions, Model
 from regard.symbols import BOS, EOS, PAD
 
@@ -15,6 +16,7 @@ REAL = [
     ("bytenet", {"max_dilation": 2, "encoder_sets": 1, "decoder_sets": 1}),
     ("convs2s", {}),
     ("gnmt", {"encoder_layers": 3, "decoder_layers": 3}),
+    ("moe", {"experts": {"number": 3, "used": 2}}),
 ]
 
 
@@ -31,6 +33,9 @@ def real_model(name: str, *, target: int = 6, seed: int = 3, sharpness: float = 
         model = convs2s.build(config, Dimensions(12, target))
     elif name == "gnmt":
         model = gnmt.build(gnmt.Config(size=8, tied=False, **settings), Dimensions(12, target))
+    elif name == "moe":
+        config = moe.Config.model_validate({"size": 8, "expert_size": 6, **settings})
+        model = moe.build(config, Dimensions(12, target))
     else:
         config = seq2seq.Config(embedding_size=6, encoder_size=8, decoder_size=8, **settings)
         model = seq2seq.build(config, Dimensions(12, target))

@@ -20,6 +20,7 @@ from regard.attention.record import AttentionRecord
 from regard.layers.add_and_norm import AddAndNorm, PostNorm, PreNorm
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
+from regard.layers.experts import Experts, ExpertsConfig, Routing, total_penalty
 from regard.layers.fully_connected import Activation, FullyConnected
 from regard.layers.positional_encoding import Learned, Positions, Sinusoidal
 from regard.layers.stack import Stack
@@ -45,7 +46,8 @@ class Config(regard.config.base.Config):
     encoder_layers: int | None = Field(None, gt=0)  # num_layers where not given
     decoder_layers: int | None = Field(None, gt=0)
     num_heads: int = Field(4, gt=0)
-    feed_forward_size: int = Field(1024, gt=0)
+    feed_forward_size: int = Field(1024, gt=0)  # of each expert, where there are experts
+    experts: ExpertsConfig | None = None  # in place of every feed-forward network (Shazeer et al. 2017)
     dropout: float = Field(0.1, ge=0, lt=1)  # of sub-layer outputs and of embedding + position
     attention_dropout: float = Field(0.0, ge=0, lt=1)  # of attention weights
     activation_dropout: float = Field(0.0, ge=0, lt=1)  # of the feed-forward network's hidden units
@@ -86,16 +88,20 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.self_attention = SelfAttention(**_attention(config, f"encoder.{number}.self"))
         self.self_norm = _add_and_norm(config)
-        self.feed_forward = _feed_forward(config)
+        self.feed_forward = _feed_forward(config, f"encoder.{number}.experts")
         self.feed_forward_norm = _add_and_norm(config)
 
     def forward(
-        self, states: Tensor, mask: Bool[Tensor, "batch length"], record: AttentionRecord | None
+        self,
+        states: Tensor,
+        mask: Bool[Tensor, "batch length"],
+        record: AttentionRecord | None,
+        routings: list[Routing] | None,
     ) -> Float[Tensor, "batch length size"]:
         """Every position looks at all real positions, then thinks for itself."""
         looked = self.self_attention(self.self_norm.enter(states), mask, record=record)
         states = self.self_norm.leave(states, looked)
-        thought = self.feed_forward(self.feed_forward_norm.enter(states))
+        thought = _think(self.feed_forward, self.feed_forward_norm.enter(states), mask, routings)
         return self.feed_forward_norm.leave(states, thought)
 
 
@@ -108,31 +114,36 @@ class DecoderLayer(nn.Module):
         self.self_norm = _add_and_norm(config)
         self.cross_attention = MultiHeadAttention(**_attention(config, f"decoder.{number}.cross"))
         self.cross_norm = _add_and_norm(config)
-        self.feed_forward = _feed_forward(config)
+        self.feed_forward = _feed_forward(config, f"decoder.{number}.experts")
         self.feed_forward_norm = _add_and_norm(config)
 
     def forward(
-        self, states: Tensor, memory: Memory, record: AttentionRecord | None
+        self,
+        states: Tensor,
+        memory: Memory,
+        mask: Bool[Tensor, "batch length"],
+        record: AttentionRecord | None,
+        routings: list[Routing] | None,
     ) -> Float[Tensor, "batch length size"]:
-        """All target positions at once. No padding mask: padding stands at the end, in everybody's future."""
+        """All target positions at once. Attention needs no `mask`: padding stands at the end, in everybody's future."""
         looked = self.self_attention(self.self_norm.enter(states), causal=True, record=record)
-        return self._after_self_attention(states, looked, memory, record)
+        states = self._look_at_source(states, looked, memory, record)
+        thought = _think(self.feed_forward, self.feed_forward_norm.enter(states), mask, routings)
+        return self.feed_forward_norm.leave(states, thought)
 
     def step(
         self, state: Tensor, memory: Memory, past: Past, record: AttentionRecord | None
     ) -> tuple[Float[Tensor, "rows 1 size"], Past]:
         """The next target position only."""
         looked, past = self.self_attention.step(self.self_norm.enter(state), past, record=record)
-        return self._after_self_attention(state, looked, memory, record), past
+        state = self._look_at_source(state, looked, memory, record)
+        thought = self.feed_forward(self.feed_forward_norm.enter(state))
+        return self.feed_forward_norm.leave(state, thought), past
 
-    def _after_self_attention(
-        self, states: Tensor, looked: Tensor, memory: Memory, record: AttentionRecord | None
-    ) -> Tensor:
+    def _look_at_source(self, states: Tensor, looked: Tensor, memory: Memory, record: AttentionRecord | None) -> Tensor:
         states = self.self_norm.leave(states, looked)
         looked = self.cross_attention(self.cross_norm.enter(states), memory, record=record)
-        states = self.cross_norm.leave(states, looked)
-        thought = self.feed_forward(self.feed_forward_norm.enter(states))
-        return self.feed_forward_norm.leave(states, thought)
+        return self.cross_norm.leave(states, looked)
 
 
 class Transformer(Model):
@@ -158,15 +169,19 @@ class Transformer(Model):
 
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing: all target positions at once."""
-        memories = self._memories(batch.source, record)
-        states = self.dropout(self.target_positions(self.target_embedding(batch.decoder_input)))
-        for layer, memory in zip(self.decoder, memories, strict=True):
-            states = layer(states, memory, record)
-        return Output(self.decoder_norm(states), self.readout)
+        routings: list[Routing] = []
+        states = self._decode(batch, record, routings if self.training else None)
+        return Output(states, self.readout, total_penalty(routings, padding_mask(batch.labels)))
+
+    def routings(self, batch: Batch) -> list[Routing]:
+        """Which experts every token of `batch` uses, layer by layer; an empty list where there are no experts."""
+        routings: list[Routing] = []
+        self._decode(batch, None, routings)
+        return routings
 
     def encode(self, source: Int[Tensor, "batch length"]) -> State:
         """Read the source; project it to every decoder layer's keys and values, once a sentence."""
-        memories = self._memories(source, None)
+        memories = self._memories(source, None, None)
         return State(memories, tuple(Past(memory.keys[:, :, :0], memory.values[:, :, :0]) for memory in memories))
 
     def step(
@@ -181,11 +196,22 @@ class Transformer(Model):
             carry.append(past)
         return self.readout(self.decoder_norm(states[:, 0])), State(state.memory, tuple(carry))
 
-    def _memories(self, source: Tensor, record: AttentionRecord | None) -> tuple[Memory, ...]:
+    def _decode(self, batch: Batch, record: AttentionRecord | None, routings: list[Routing] | None) -> Tensor:
+        memories = self._memories(batch.source, record, routings)
+        states = self.dropout(self.target_positions(self.target_embedding(batch.decoder_input)))
+        mask = padding_mask(batch.labels)  # an expert is used where something is to be said
+        for layer, memory in zip(self.decoder, memories, strict=True):
+            states = layer(states, memory, mask, record, routings)
+        normalised: Tensor = self.decoder_norm(states)
+        return normalised
+
+    def _memories(
+        self, source: Tensor, record: AttentionRecord | None, routings: list[Routing] | None
+    ) -> tuple[Memory, ...]:
         mask = padding_mask(source)
         states = self.dropout(self.source_positions(self.source_embedding(source)))
         for layer in self.encoder:
-            states = layer(states, mask, record)
+            states = layer(states, mask, record, routings)
         states = self.encoder_norm(states)
         return tuple(layer.cross_attention.remember(states, mask) for layer in self.decoder)
 
@@ -205,7 +231,18 @@ def _attention(config: Config, site: str) -> dict[str, Any]:
     }
 
 
-def _feed_forward(config: Config) -> FullyConnected:
+def _feed_forward(config: Config, site: str) -> FullyConnected | Experts:
+    if config.experts is None:
+        return _fully_connected(config)
+    return Experts(
+        (_fully_connected(config) for _ in range(config.experts.number)),
+        config.size,
+        site=site,
+        **config.experts.model_dump(exclude={"number"}),
+    )
+
+
+def _fully_connected(config: Config) -> FullyConnected:
     return FullyConnected(
         config.size,
         config.feed_forward_size,
@@ -213,6 +250,13 @@ def _feed_forward(config: Config) -> FullyConnected:
         dropout=config.activation_dropout,
         bias=config.bias,
     )
+
+
+def _think(
+    network: FullyConnected | Experts, states: Tensor, mask: Tensor, routings: list[Routing] | None
+) -> Float[Tensor, "batch length size"]:
+    thought: Tensor = network(states, mask, routings) if isinstance(network, Experts) else network(states)
+    return thought
 
 
 def _add_and_norm(config: Config) -> AddAndNorm:
