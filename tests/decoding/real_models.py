@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from regard.models import bytenet, convs2s, gnmt, seq2seq, transformer
-from regard.models import moe, seq2seq, transformer
+from regard.models import bytenet, convs2s, gnmt, moe, seq2seq, transformer
 from regard.protocol import Batch, Dimensions, Model
 from regard.symbols import BOS, EOS, PAD
 
