@@ -17,13 +17,7 @@ from regard.training.numerics import (
 
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch_are_given_back():
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("settings_of_torch_are_given_back")
 
 
 def test_products_stay_as_exact_as_float32_allows():
