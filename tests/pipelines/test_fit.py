@@ -241,11 +241,3 @@ def test_what_fits_is_found_once_and_stays(toy_recipe, tmp_path):
     events = run(recipe, tmp_path / "run")
     assert not [note for note in events[0].notes if "changed" in note]
     assert Recipe.read(tmp_path / "run" / "recipe.yaml").training.batch_tokens == 200
-
-
-def test_a_device_that_is_not_here_is_named():
-    with pytest.raises(UsageError, match="--device nonsense cannot be used here"):
-        fit_module.choose_device("nonsense")
-    if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="--device cuda cannot be used here"):
-            fit_module.choose_device("cuda")
