@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from checks.runs import logged
 from regard.cli import main
 from regard.recipe import Recipe
 
@@ -31,16 +32,6 @@ def until_step(process, number):
         if event["event"] == "step" and event["step"] == number:
             return
     raise AssertionError(f"ended before step {number}")
-
-
-def logged(folder: Path) -> list[dict]:
-    """Steps and evaluations without the clock."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in event.items() if key != "seconds"}
-        for event in events
-        if event["event"] in ("step", "evaluated")
-    ]
 
 
 def published_weights(folder: Path) -> str:

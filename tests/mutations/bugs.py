@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,6 +40,16 @@ class Bug(NamedTuple):
     name: str
     change: Change
     check: Callable[[Any], None]  # is given pytest's monkeypatch
+
+
+def green_then_red(bug: Bug, monkeypatch: Any) -> None:
+    """The check passes on the right code and fails by an assertion on the wrong one."""
+    with monkeypatch.context() as patch:
+        bug.check(patch)
+    with monkeypatch.context() as patch:
+        patch.setattr(bug.place, bug.name, bug.change(getattr_static(bug.place, bug.name)))
+        with pytest.raises(AssertionError):
+            bug.check(patch)
 
 
 def with_model(check: Callable[..., None]) -> Callable[[Any], None]:

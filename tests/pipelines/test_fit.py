@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from checks.runs import logged
 from regard.checkpoint.model_folder import load_model
 from regard.errors import DataError, LockedError, UsageError, UserError
 from regard.pipelines import fit as fit_module
@@ -33,16 +34,6 @@ def read(toy_recipe, *settings):
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_model(folder).model.state_dict()
-
-
-def logged(folder: Path) -> list[dict]:
-    """Steps and evaluations without the clock."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in event.items() if key != "seconds"}
-        for event in events
-        if event["event"] in ("step", "evaluated")
-    ]
 
 
 def run(recipe, folder, **options):
@@ -256,11 +247,3 @@ def test_what_fits_is_found_once_and_stays(toy_recipe, tmp_path):
     events = run(recipe, tmp_path / "run")
     assert not [note for note in events[0].notes if "changed" in note]
     assert Recipe.read(tmp_path / "run" / "recipe.yaml").training.batch_tokens == 200
-
-
-def test_a_device_that_is_not_here_is_named():
-    with pytest.raises(UsageError, match="--device nonsense cannot be used here"):
-        fit_module.choose_device("nonsense")
-    if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="--device cuda cannot be used here"):
-            fit_module.choose_device("cuda")

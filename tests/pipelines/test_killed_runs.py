@@ -1,15 +1,14 @@
 """Killed at twenty random moments and resumed each time, a run ends with the same losses and weights, bit for bit."""
 
-import json
 import multiprocessing
 import random
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from killed_run import train_and_tell
 
+from checks.runs import logged
 from regard.checkpoint.model_folder import load_model
 
 NUM_KILLS = 20
@@ -48,16 +47,6 @@ class Run:
                 yield self.told.recv()
         except EOFError:
             return
-
-
-def logged(folder: Path) -> list[dict]:
-    """Steps and evaluations without the clock."""
-    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in event.items() if key != "seconds"}
-        for event in events
-        if event["event"] in ("step", "evaluated")
-    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills are those of POSIX")

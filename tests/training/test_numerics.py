@@ -5,9 +5,11 @@ import sys
 import pytest
 import torch
 
+from regard.errors import UsageError
 from regard.training.numerics import (
     autocast,
     available_cores,
+    choose_device,
     choose_matrix_products,
     has_bfloat16,
     keep_memory,
@@ -17,13 +19,7 @@ from regard.training.numerics import (
 
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch_are_given_back():
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("settings_of_torch_are_given_back")
 
 
 def test_products_stay_as_exact_as_float32_allows():
@@ -110,3 +106,11 @@ def test_freed_memory_is_kept():
 def test_where_there_is_no_such_allocator_nothing_happens(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_memory()
+
+
+def test_a_device_that_is_not_here_is_named():
+    with pytest.raises(UsageError, match="--device nonsense cannot be used here"):
+        choose_device("nonsense")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="--device cuda cannot be used here"):
+            choose_device("cuda")

@@ -11,6 +11,8 @@ from regard.training.loop import train
 from regard.training.numerics import set_up_machine
 from regard.training.state import TrainerState
 
+pytestmark = pytest.mark.usefixtures("settings_of_torch_are_given_back")
+
 VOCABULARY = 500
 BLOCKS = [convs2s.Blocks(layers=1, size=64, width=3)]
 MODELS = {
@@ -43,14 +45,6 @@ class Sentences:
             target = torch.cat([torch.full((40, 1), BOS), source.flip(1)[:, 1:], torch.full((40, 1), EOS)], 1)
             batches.append(Batch(source, target))
         return batches
-
-
-@pytest.fixture(autouse=True)
-def _settings_of_torch_are_given_back():
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

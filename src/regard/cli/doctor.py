@@ -36,8 +36,8 @@ def command(
     Exit code 0 if all checks pass, 1 if one fails.
     """
     from regard.pipelines.environment import look_around
-    from regard.pipelines.fit import choose_device
     from regard.pipelines.self_test import self_test
+    from regard.training.numerics import choose_device
 
     place = choose_device(device)
     environment = look_around({"working folder": Path(), "temporary files": Path(tempfile.gettempdir())})

@@ -147,7 +147,7 @@ def open_models(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() and precision == "fp32" else "cpu"
     elif device != "cpu":
-        from regard.pipelines.fit import choose_device
+        from regard.training.numerics import choose_device
 
         device = str(choose_device(device))
     return load(*(folders or []), device=device, precision="int8" if precision == "int8" else "fp32")

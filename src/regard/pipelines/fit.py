@@ -26,7 +26,7 @@ from regard.protocol import Model
 from regard.recipe import Recipe
 from regard.training.events import Evaluated, Finished, Improved, Step
 from regard.training.loop import train
-from regard.training.numerics import Machine, peak_memory, set_up_machine
+from regard.training.numerics import Machine, choose_device, peak_memory, set_up_machine
 from regard.training.state import TrainerState
 
 # So many checkpoints in a row may fail to be written (a full disk) before the run gives up.
@@ -268,23 +268,6 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     prepared = _describe(recipe, run, dataset, model, state, machine, [*notes, *changes, *dataset.report])
     notes.clear()
     return Job(recipe, run, dataset, model, state, card, prepared, notes, last_saved=state.position.step)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is the GPU where there is one.
-
-    Raises:
-        UsageError: there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).partition("\n")[0]
-        raise UsageError(f"--device {name} cannot be used here: {first}; try auto or cpu") from None
-    return device
 
 
 def _changes(run: RunFolder, recipe: Recipe) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from regard.errors import UsageError
+
 try:
     import resource
 except ImportError:  # Windows
@@ -96,6 +98,23 @@ def keep_memory() -> bool:
         return False
     settings = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: (1 << 31) - 1, _M_TOP_PAD: 1 << 26}
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is the GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).partition("\n")[0]
+        raise UsageError(f"--device {name} cannot be used here: {first}; try auto or cpu") from None
+    return device
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
