@@ -2,9 +2,21 @@
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch_are_given_back() -> Iterator[None]:
+    """Whatever a test sets up, the next one has torch's own number of threads and precision of products."""
+    import torch
+
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

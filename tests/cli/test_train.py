@@ -43,10 +43,12 @@ def published_weights(folder: Path) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 def test_a_run_ended_by_signals_is_the_uninterrupted_run(toy_recipe):
     folder = toy_recipe.parent
-    with start(toy_recipe, "-o", "whole", "--quiet") as whole:
+    # Long enough that no signal comes after the end, however slowly this process is woken.
+    longer = ("training.steps=300", "training.evaluate_every={steps: 50}")
+    with start(toy_recipe, "-o", "whole", "--quiet", *longer) as whole:
         assert whole.wait() == 0
-    for number, step, code in ((signal.SIGTERM, 2, 143), (signal.SIGKILL, 6, -9), (signal.SIGINT, 9, 130)):
-        with start(toy_recipe, "-o", "parts", "--json") as process:
+    for number, step, code in ((signal.SIGTERM, 2, 143), (signal.SIGKILL, 60, -9), (signal.SIGINT, 90, 130)):
+        with start(toy_recipe, "-o", "parts", "--json", *longer) as process:
             until_step(process, step)
             process.send_signal(number)
             rest = [json.loads(line)["event"] for line in process.stdout]
@@ -54,11 +56,11 @@ def test_a_run_ended_by_signals_is_the_uninterrupted_run(toy_recipe):
         if number != signal.SIGKILL:
             assert "saved" in rest
             assert rest[-1] in ("finished", "saved")
-    with start(toy_recipe, "-o", "parts", "--json") as last:
+    with start(toy_recipe, "-o", "parts", "--json", *longer) as last:
         events = [json.loads(line) for line in last.stdout]
         assert last.wait() == 0
     assert events[0]["event"] == "prepared"
-    assert events[0]["resumed_step"] >= 9
+    assert events[0]["resumed_step"] >= 90
     assert events[-1]["event"] == "published"
     assert logged(folder / "parts") == logged(folder / "whole")
     assert published_weights(folder / "parts") == published_weights(folder / "whole")

@@ -202,10 +202,14 @@ class Backwards:
         self.batches.append([len(request.source) for request in requests])
         return [[NOTHING._replace(tokens=list(request.source[-2::-1]))] for request in requests]
 
+    def stream(self, request, config):
+        return iter(request.source[-2::-1])
+
 
 def test_another_engine_can_do_the_search(translator):
-    reversed_words = Translator(translator.loaded, engine=Backwards()).translate(["the dog dog", "", "dog"])
-    assert [each.text for each in reversed_words] == ["dog dog the", "", "dog"]
+    backwards = Translator(translator.loaded, engine=Backwards())
+    assert [each.text for each in backwards.translate(["the dog dog", "", "dog"])] == ["dog dog the", "", "dog"]
+    assert "".join(backwards.stream("the dog dog")) == "dog dog the"
 
 
 def test_batches_hold_sentences_of_like_length_and_fit_into_memory():

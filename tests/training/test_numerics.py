@@ -19,8 +19,6 @@ from regard.training.numerics import (
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.usefixtures("settings_of_torch_are_given_back")
-
 
 def test_products_stay_as_exact_as_float32_allows():
     choose_matrix_products()

@@ -11,8 +11,6 @@ from regard.training.loop import train
 from regard.training.numerics import set_up_machine
 from regard.training.state import TrainerState
 
-pytestmark = pytest.mark.usefixtures("settings_of_torch_are_given_back")
-
 VOCABULARY = 500
 BLOCKS = [convs2s.Blocks(layers=1, size=64, width=3)]
 MODELS = {
