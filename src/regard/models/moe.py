@@ -26,7 +26,7 @@ from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.experts import Experts, ExpertsConfig, Routing, total_penalty
 from regard.layers.fully_connected import FullyConnected
-from regard.layers.recurrent import Recurrent, States
+from regard.layers.recurrent import Recurrent, States, initialise
 from regard.layers.stack import Stack
 from regard.protocol import Batch, Dimensions, Model, Output, State
 
@@ -204,7 +204,7 @@ class MixtureOfExperts(Model):
         self.decoder = Decoder(target, config)
         self.dropout = Dropout(config.dropout)
         self.readout = nn.Linear(config.size, dimensions.target)
-        self.apply(_initialise)
+        self.apply(initialise)
         if config.tied:
             self.readout.weight = target.weight
 
@@ -250,19 +250,3 @@ def _score(config: Config) -> Score:
     if config.score == "additive":
         return Additive(config.size, config.size, config.size)
     return _SCORES[config.score](config.size, config.size)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier for what is read, orthogonal for what is remembered, 0 for biases; embeddings start as they say."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.RNNBase):
-        for name, parameter in module.named_parameters():
-            if name.startswith("bias"):
-                nn.init.zeros_(parameter)
-                continue
-            draw = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-            for gate in parameter.split(module.hidden_size):
-                draw(gate)
