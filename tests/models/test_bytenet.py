@@ -8,11 +8,11 @@ from checks import bytenet as checks
 from checks.bytenet import bytenet_model
 from checks.making import UNSHARED, example
 from checks.models import INVARIANTS, weights_are_probabilities
+from checks.overfitting import learned_by_heart
 from checks.search import search_scores_are_the_model_s
 from regard.models import bytenet
 from regard.protocol import Batch, Decodable, Dimensions
 from regard.symbols import BOS, EOS
-from regard.training.loss import sequence_loss
 
 VARIANTS = {
     "relu": {},
@@ -175,21 +175,7 @@ def test_it_learns_one_batch_by_heart_and_says_it_again(settings):
     torch.manual_seed(0)
     sizes = {"size": 16, "max_dilation": 2, "encoder_sets": 1, "decoder_sets": 1, "dropout": 0.0}
     model = bytenet.build(bytenet.Config(**(sizes | settings)), UNSHARED)
-    batch = example(source_lengths=(6, 3, 5, 4), target_lengths=(5, 7, 2, 6))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    for _ in range(120):
-        loss = sequence_loss(model(batch), batch.labels)
-        (loss.total / loss.num_tokens).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert float(loss.nll) / loss.num_tokens < 0.01
-    model.eval()
-    tokens, state = torch.full((4,), BOS), model.encode(batch.source)
-    with torch.inference_mode():
-        for labels in batch.labels.unbind(1):
-            logits, state = model.step(state, tokens)
-            tokens = torch.where(labels != 0, logits.argmax(-1), labels)
-            assert tokens.equal(labels)
+    learned_by_heart(model, updates=120, learning_rate=0.005)
 
 
 def learn_to_repeat(lag: int, **shape: int) -> float:

@@ -10,15 +10,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from checks import convs2s as checks
 from checks.convs2s import EQUAL, blocks, convs2s_model
+from checks.half_precision import half_precision_is_close
 from checks.making import SOURCE, TARGET, UNSHARED, example
 from checks.models import INVARIANTS
+from checks.overfitting import learned_by_heart
 from checks.search import search_scores_are_the_model_s
 from regard.errors import DataError, UserError
 from regard.layers.gated_convolution import GatedConvolution
 from regard.models import convs2s
 from regard.protocol import Decodable, Dimensions
 from regard.symbols import BOS
-from regard.training.loss import sequence_loss
 
 VARIANTS = {
     "all sizes differ": {},
@@ -211,17 +212,7 @@ def test_16_bits_say_nearly_what_32_say():
     torch.manual_seed(0)
     sizes = {"embedding_size": 32, "encoder": blocks((3, 32, 3)), "decoder": blocks((3, 32, 3)), "dropout": 0.0}
     model = convs2s.build(convs2s.Config(tied=False, **sizes), UNSHARED)
-    batch, gradients, outputs = example(), [], []
-    for enabled in (False, True):
-        model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            output = model(batch)
-            loss = sequence_loss(output, batch.labels)
-        loss.total.backward()
-        outputs.append(output.hidden.detach().float())
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-    assert_close(outputs[1], outputs[0], rtol=0, atol=0.03)
-    assert torch.cosine_similarity(gradients[0], gradients[1], dim=0) > 0.999
+    half_precision_is_close(model, tolerance=0.03)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -229,18 +220,4 @@ def test_it_learns_a_batch_by_heart_and_says_it_again(tied):
     torch.manual_seed(0)
     sizes = {"embedding_size": 24, "encoder": blocks((2, 32, 3)), "decoder": blocks((2, 32, 3)), "dropout": 0.0}
     model = convs2s.build(convs2s.Config(tied=tied, **sizes), UNSHARED)
-    batch = example(source_lengths=(6, 3, 5, 4), target_lengths=(5, 7, 2, 6))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(120):
-        loss = sequence_loss(model(batch), batch.labels)
-        (loss.total / loss.num_tokens).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert float(loss.nll) / loss.num_tokens < 0.01
-    model.eval()
-    tokens, state = torch.full((4,), BOS), model.encode(batch.source)
-    with torch.inference_mode():
-        for labels in batch.labels.unbind(1):
-            logits, state = model.step(state, tokens)
-            tokens = torch.where(labels != 0, logits.argmax(-1), labels)
-            assert tokens.equal(labels)
+    learned_by_heart(model, updates=120, learning_rate=0.01)

@@ -3,17 +3,16 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from torch.testing import assert_close
 
 from checks import gnmt as checks
 from checks.gnmt import gnmt_model
-from checks.making import UNSHARED, example
+from checks.half_precision import half_precision_is_close
+from checks.making import UNSHARED
 from checks.models import INVARIANTS
 from checks.overfitting import learned_by_heart
 from checks.search import search_scores_are_the_model_s
 from regard.models import gnmt
 from regard.protocol import Decodable, Dimensions
-from regard.training.loss import sequence_loss
 
 SHAPES = {
     "residuals": {},
@@ -74,17 +73,7 @@ def test_one_matrix_for_embeddings_and_readout_where_asked():
 def test_16_bits_say_nearly_what_32_say():
     torch.manual_seed(0)
     model = gnmt.build(gnmt.Config(size=64, dropout=0.0), UNSHARED)
-    batch, gradients, outputs = example(), [], []
-    for enabled in (False, True):
-        model.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            output = model(batch)
-            loss = sequence_loss(output, batch.labels)
-        loss.total.backward()
-        outputs.append(output.hidden.detach().float())
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-    assert_close(outputs[1], outputs[0], rtol=0, atol=0.02)
-    assert torch.cosine_similarity(gradients[0], gradients[1], dim=0) > 0.999
+    half_precision_is_close(model, tolerance=0.02)
 
 
 @pytest.mark.parametrize("settings", [{"encoder_layers": 1}, {"preset": "big"}, {"residual": True}], ids=str)
