@@ -9,12 +9,12 @@ from checks import seq2seq as checks
 from checks.half_precision import half_precision_is_close
 from checks.making import example
 from checks.models import INVARIANTS, weights_are_probabilities
+from checks.overfitting import learned_by_heart
 from checks.search import search_scores_are_the_model_s
 from checks.seq2seq import EXACT, seq2seq_model
 from regard.models import seq2seq
 from regard.protocol import Batch, Decodable, Dimensions
 from regard.symbols import BOS, EOS
-from regard.training.loss import sequence_loss
 
 SAME = {"encoder_size": 6, "decoder_size": 6}
 VARIANTS = {
@@ -93,34 +93,13 @@ def test_attention_brings_the_gradient_to_a_far_word(score):
     assert with_attention > 100 * without > 0, f"{with_attention:.1e} against {without:.1e}"
 
 
-def overfitted(**settings):
-    torch.manual_seed(0)
-    sizes = {"embedding_size": 16, "encoder_size": 24, "decoder_size": 24, "dropout": 0.0}
-    model = seq2seq.build(seq2seq.Config(**(sizes | settings)), checks.UNSHARED)
-    batch = example(source_lengths=(6, 3, 5, 4), target_lengths=(5, 7, 2, 6))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(150):
-        loss = sequence_loss(model(batch), batch.labels)
-        (loss.total / loss.num_tokens).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model.eval(), batch, float(loss.nll) / loss.num_tokens
-
-
 @pytest.mark.parametrize(
     "settings", [{"score": "none"}, {}, {"score": "additive", "cell": "gru"}, {"input_feeding": True}], ids=str
 )
 def test_it_learns_one_batch_by_heart(settings):
-    model, batch, loss = overfitted(**settings)
-    assert loss < 0.01
-    state, tokens, said = model.encode(batch.source), torch.full((4,), BOS), []
-    with torch.inference_mode():
-        for _ in range(batch.labels.size(1)):
-            logits, state = model.step(state, tokens)
-            tokens = logits.argmax(-1)
-            said.append(tokens)
-    real = batch.labels != 0
-    assert (torch.stack(said, 1)[real] == batch.labels[real]).all()
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 16, "encoder_size": 24, "decoder_size": 24, "dropout": 0.0}
+    learned_by_heart(seq2seq.build(seq2seq.Config(**(sizes | settings)), checks.UNSHARED))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from regard.config.base import Config
 from regard.data.cache import open_cached
-from regard.data.corpus import Corpus, TestItem, open_corpus, read_test_items
+from regard.data.corpus import Corpus, Format, TestItem, open_corpus, read_test_items
 from regard.data.corpus_split import SplitCorpus
 from regard.data.store import Encoding, TokenStore, open_store
 from regard.data.tokenizer import Tokenizer, TokenizerConfig, find, learn, load
@@ -37,7 +37,7 @@ class DataConfig(Config):
     """
 
     root: str = "."
-    format: Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation"] = "auto"
+    format: Format = "auto"
     source: str = "source"
     target: str = "target"
     columns: list[Annotated[int, Field(ge=1)]] | None = Field(None, min_length=2, max_length=2)
