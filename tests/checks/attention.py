@@ -161,7 +161,8 @@ def beams_fold_in_order(name: str) -> None:
     long = module.remember(*(tensor.repeat_interleave(3, 0) for tensor in (keys, values, mask)))
     assert_close(context, module(queries, long, record=repeated), rtol=0, atol=1e-12)
     assert_close(module(queries, memory), context, rtol=0, atol=1e-12)
-    for one, other in zip(folded.calls("here")[0], repeated.calls("here")[0], strict=True):
+    rows = slice(4)  # the memory, which comes after, is not repeated
+    for one, other in zip(folded.calls("here")[0][rows], repeated.calls("here")[0][rows], strict=True):
         assert_close(one, other, rtol=0, atol=1e-12)
 
 
