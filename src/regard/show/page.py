@@ -1,61 +1,45 @@
-"""One self-contained HTML file for one sentence: opens from disk, fetches nothing, runs nothing but its own script."""
+"""The page: one HTML file that fetches nothing. With a trace in it it needs no server; a server gives it out empty."""
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
-import numpy as np
+# Vendored as published; docs/dependencies.md says from where. All other modules are called as their files.
+RUNTIME = {"preact": "preact", "preact/hooks": "hooks", "htm": "htm"}
 
-from regard.show.sentence import Site
 
+def page(trace: Mapping[str, Any] | None = None, *, served: bool = False) -> str:
+    """The whole page as text, with `trace` (`regard.show.document`) in it; `served` by a server, it asks that for more.
 
-def page(source: str, target: str, sites: Sequence[Site], *, model: str = "", score: str = "") -> str:
-    """The whole page as text. Whatever the words are, they stay words: they are data, never mark-up."""
-    static = files("regard.show") / "static"
-    template = (static / "page.html").read_text(encoding="utf-8")
+    Whatever the words are, they stay words: they are data, never mark-up.
+    """
+    folder = files("regard.show") / "explorer"
+    text = (folder / "page.html").read_text(encoding="utf-8")
     parts = {
-        "/*STYLE*/": (static / "page.css").read_text(encoding="utf-8"),
-        "/*SCRIPT*/": (static / "page.js").read_text(encoding="utf-8"),
-        "/*DATA*/": _as_json(source, target, sites, model=model, score=score),  # last, so that no word can hit a mark
+        "/*SERVER*/": "true" if served else "false",
+        "/*CONNECT*/": "'self'" if served else "'none'",
+        "/*STYLE*/": (folder / "page.css").read_text(encoding="utf-8"),
+        "/*MODULES*/": json.dumps({"imports": modules(folder)}),
+        "/*TRACE*/": "" if trace is None else as_data(trace),  # last, so that no word can hit a mark
     }
-    for mark, text in parts.items():
-        template = template.replace(mark, text, 1)
-    return template
+    for mark, part in parts.items():
+        text = text.replace(mark, part, 1)
+    return text
 
 
-def _as_json(source: str, target: str, sites: Sequence[Site], *, model: str, score: str) -> str:
-    document: Mapping[str, Any] = {
-        "source": source,
-        "target": target,
-        "model": model,
-        "score": score,
-        "pieces": any(len(set(side.words)) < len(side.words) for site in sites for side in (site.queries, site.keys)),
-        "sites": [_site(site) for site in sites],
-    }
-    # "<" is escaped so that "</script>" inside a sentence cannot end the data.
-    return json.dumps(document, ensure_ascii=False).replace("<", "\\u003c")
+def as_data(trace: Mapping[str, Any]) -> str:
+    """JSON for the inside of a script element: "<" is escaped, so that no sentence can end it."""
+    return json.dumps(trace, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
-def _site(site: Site) -> dict[str, Any]:
-    heads, rows, columns = site.weights.shape
-    kind, layer = _place(site.name)
+def modules(folder: Traversable) -> dict[str, str]:
+    """Every module by the name under which it is imported, as an address that holds it."""
+    own = {entry.name.removesuffix(".js"): entry for entry in folder.iterdir() if entry.name.endswith(".js")}
+    runtime = {name: folder / "vendor" / f"{file}.js" for name, file in RUNTIME.items()}
     return {
-        "name": site.name,
-        "kind": kind,
-        "layer": layer,
-        "heads": heads,
-        "rows": rows,
-        "columns": columns,
-        "weights": base64.b64encode(np.ascontiguousarray(site.weights, dtype="<f4").tobytes()).decode(),
-        "queries": {"pieces": list(site.queries.pieces), "words": list(site.queries.words)},
-        "keys": {"pieces": list(site.keys.pieces), "words": list(site.keys.words)},
+        name: "data:text/javascript;base64," + base64.b64encode(entry.read_bytes()).decode("ascii")
+        for name, entry in sorted((own | runtime).items())
     }
-
-
-def _place(name: str) -> tuple[str, int | None]:
-    """`decoder.3.cross` is ("cross", 3); self-attention is named after its half of the model."""
-    half, *middle, kind = name.split(".")
-    layer = int(middle[0]) if middle and middle[0].isdigit() else 0
-    return (kind if kind == "cross" else half), layer
