@@ -56,9 +56,13 @@ class AttentionRecord:
         They all asked the same memory.
         """
         for site in steps.sites:
-            *asked, keys, values = zip(*steps.calls(site), strict=True)
-            joined = (None if parts[0] is None else torch.cat(parts, 2) for parts in asked)
-            self._looked[site].append(Looked(*joined, keys[0], values[0]))
+            calls = steps.calls(site)
+            scores, weights, context = (
+                torch.cat(parts, 2) for parts in zip(*(call[:3] for call in calls), strict=True)
+            )
+            queries = [call.query for call in calls if call.query is not None]
+            query = torch.cat(queries, 2) if queries else None
+            self._looked[site].append(Looked(scores, weights, context, query, calls[0].keys, calls[0].values))
 
     def instead(self, site: str, weights: Float[Tensor, "rows heads queries keys"]) -> Tensor:
         """The weights to use: those given, but for a row that is overridden."""

@@ -139,7 +139,7 @@ def trace_sentence(
     if len(source) > translator.longest:
         raise DataError(f"the sentence has {len(source):,} pieces, but the model reads {translator.longest:,} at most")
     config = translator.settings(**settings)
-    _check_override(model, override)
+    _check_override(model, source, override)
     said = translator.encode_target(prefix) if isinstance(prefix, str) else list(prefix)
     tree = Trace()
     if target is None:
@@ -218,7 +218,7 @@ def _attentions(model: nn.Module) -> dict[str, Attention]:
     return {module.site: module for module in model.modules() if isinstance(module, Attention)}
 
 
-def _check_override(model: Model, override: Override | None) -> None:
+def _check_override(model: Model, source: Sequence[int], override: Override | None) -> None:
     if override is None:
         return
     sites = [site for site in _attentions(model) if site.startswith("decoder")]
@@ -227,6 +227,10 @@ def _check_override(model: Model, override: Override | None) -> None:
         raise UsageError(f"only the decoder's attention can be overridden: {there}; not {override.site!r}")
     if override.head < 0 or override.query < 0:
         raise UsageError("the overridden head and step are counted from 0")
+    _, record, _ = replay(model, source, [])
+    heads = record.weights(override.site).size(1)
+    if override.head >= heads:
+        raise UsageError(f"{override.site} has the heads 0 to {heads - 1}, not {override.head}")
     if override.weights.min() < 0 or not override.weights.sum().isclose(torch.ones(())):
         raise UsageError("overriding weights must be 0 or more and sum to 1")
 

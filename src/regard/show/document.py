@@ -6,7 +6,6 @@ site, so that a page can fetch it when somebody asks.
 """
 
 import base64
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,14 @@ from regard.layers.experts import Routing
 from regard.pipelines.trace import Seen, SentenceTrace, Step, influence
 from regard.pipelines.translate import Translator
 from regard.show.lessons import lessons
-from regard.show.sentence import Side, side_of
+from regard.show.sentence import side_of
 from regard.symbols import BOS, EOS
 
 FORMAT = 1
 # Words of the longest sentence whose words are left out one by one without being asked to.
 INFLUENCE_UP_TO = 40
+# Characters of numbers behind the weights that a file may have; of a sentence of 100 words it holds a part.
+MOST_DETAILS = 24 << 20
 Document = dict[str, Any]
 
 
@@ -89,6 +90,19 @@ def details(seen: Seen) -> Document:
         made["values"] = array(seen.values)
         made |= _summands(seen.summands)
     return made
+
+
+def with_details(made: Document, trace: SentenceTrace) -> Document:
+    """The document with the `details` of its sites, for a file; those to the source first, until it is full."""
+    order = sorted(trace.sites, key=lambda site: not site.endswith(".cross"))
+    chosen, left = dict[str, Document](), MOST_DETAILS
+    for site in order:
+        detail = details(trace.sites[site])
+        left -= sum(len(each["base64"]) for each in detail.values() if isinstance(each, dict))
+        if left < 0:
+            break
+        chosen[site] = detail
+    return made | {"details": chosen}
 
 
 def influences(translator: Translator, trace: SentenceTrace) -> Document:
@@ -178,11 +192,3 @@ def _choice(tokenizer: Tokenizer, choice: Choice, length: int, penalty: LengthPe
 def _routing(routing: Routing) -> Document:
     half = routing.site.split(".")[0]
     return {"name": routing.site, "side": "source" if half == "encoder" else "target", "gates": array(routing.gates[0])}
-
-
-def sides_of_site(name: str, sides: dict[str, Side]) -> Sequence[Side]:
-    """Which two of `sides` stand along the weights of a site: queries, keys."""
-    kind, _ = kind_of(name)
-    if kind == "encoder":
-        return sides["source"], sides["source"]
-    return sides["target"], sides["said" if kind == "decoder" else "source"]

@@ -1,7 +1,7 @@
 """Ten lessons: the lecture's equations, one after the other, worked with the numbers of one sentence.
 
-A lesson is plain data, the same for the page (which moves to its `place`) and for `regard show --explain`. Each ends in a
-question; its answer comes from the very tensors, so that whoever reads can be told whether he is right.
+A lesson is plain data, the same for the page (which moves to its `place`) and for `regard show --explain`. Each ends in
+a question; its answer comes from the very tensors, so that whoever reads can be told whether it is right.
 """
 
 import math
@@ -17,6 +17,7 @@ from regard.show.sentence import Side
 from regard.training.loss import entropy, js_divergence, kl_divergence
 
 SHOWN = 3  # summands, components and words that are written out
+INTERESTING = 0.75  # a weight: where it is 1, there is little to be seen of a softmax
 OPTIONS = 5  # of a question with words to choose from
 
 
@@ -92,7 +93,7 @@ def lessons(trace: SentenceTrace, *, source: Side, target: Side, said: Side) -> 
 
 
 def _view(trace: SentenceTrace, source: Side, target: Side, said: Side) -> View | None:
-    """The cell with the most weight among words that are more than a mark, where attention is to the source."""
+    """A cell with much weight, but not all of it, among words that are more than a mark; of attention to the source."""
     cross = [site for site in trace.sites if site.endswith(".cross")]
     if not trace.sites:
         return None
@@ -101,8 +102,8 @@ def _view(trace: SentenceTrace, source: Side, target: Side, said: Side) -> View 
     queries = (source if site.startswith("encoder") else target).pieces
     keys = (said if site.startswith("decoder") and site.endswith(".self") else source).pieces
     words = torch.tensor([[_is_word(query) and _is_word(key) for key in keys] for query in queries])
-    weights = seen.weights.masked_fill(~words, -1.0)
-    head, cell = divmod(int(weights.argmax()), weights[0].numel())
+    unlike = (seen.weights - INTERESTING).abs().masked_fill(~words, torch.inf)
+    head, cell = divmod(int(unlike.argmin()), unlike[0].numel())
     step, key = divmod(cell, len(keys))
     return View(trace, _plain(queries), _plain(keys), _plain(target.pieces), site, seen, head, step, key)
 
@@ -151,7 +152,8 @@ def _score(view: View) -> Lesson:
             equation = "e_i = v · tanh(W₁ h_i + W₂ s)"
             terms = summands.energy.double() * (s + h).tanh()
             written = [
-                f"{_number(summands.energy[j].item(), 2)}·tanh({_number((s[j] + h[j]).item(), 2)})" for j in range(SHOWN)
+                f"{_number(summands.energy[j].item(), 2)}·tanh({_number((s[j] + h[j]).item(), 2)})"
+                for j in range(SHOWN)
             ]
             lines.append(f"e = {_sum_of(written, len(s))} = {_number(terms.sum().item())}")
         else:
@@ -161,7 +163,9 @@ def _score(view: View) -> Lesson:
             lines.append(f"e = ({_sum_of(written, len(s))}){by} = {_number((s @ h).item() * summands.scale)}")
     lines.append(f"The model's own number: {_number(view.scores[view.key].item())}.")
     best = int(view.scores.argmax())
-    question = Question(f"Which word has the highest score for “{query}”?", view.keys[best], 0, _choose(view.keys, best))
+    question = Question(
+        f"Which word has the highest score for “{query}”?", view.keys[best], 0, _choose(view.keys, best)
+    )
     return Lesson("Score: how well does a query match a key?", equation, lines, question, view.place("arithmetic"))
 
 
@@ -176,7 +180,7 @@ def _softmax(view: View) -> Lesson:
         "a = "
         + _sum_of([f"{_number(view.weights[i].item(), 2)}·h({view.keys[i]})" for i in order], len(view.keys))
         + f" = {_vector(view.seen.context[view.head, view.step])}",
-        f"Added up again in double precision it differs from what the model used by {view.seen.difference:.1e} at most.",
+        f"Added up again in double precision it differs from the model's own by {view.seen.difference:.1e} at most.",
     ]
     question = Question(
         f"How much weight do all keys but “{view.keys[view.key]}” get together?", 1.0 - weight, tolerance=0.01
@@ -228,7 +232,9 @@ def _query_key_value(view: View) -> Lesson:
 def _heads(view: View) -> Lesson:
     rows = view.seen.weights[:, view.step].double()
     spread = [entropy(row / row.sum(), "bits").item() for row in rows]
-    lines = [f"{view.site} has {len(rows)} head{'s' * (len(rows) > 1)}. Their first choice for “{view.queries[view.step]}”:"]
+    lines = [
+        f"{view.site} has {len(rows)} head{'s' * (len(rows) > 1)}. Their first choice for “{view.queries[view.step]}”:"
+    ]
     lines += [
         f"head {number}: “{view.keys[int(row.argmax())]}” with {_number(row.max().item())}, entropy {bits:.2f} bits"
         for number, (row, bits) in enumerate(zip(rows, spread, strict=True), 1)
@@ -307,7 +313,9 @@ def _beam(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
         )
     count = min(2, len(log_probs))
     question = Question(
-        f"What is the score of the first {count} token{'s' * (count > 1)} together?", sum(log_probs[:count]), tolerance=0.02
+        f"What is the score of the first {count} token{'s' * (count > 1)} together?",
+        sum(log_probs[:count]),
+        tolerance=0.02,
     )
     place = Place(None, 0, max(0, count - 1), 0, "tree")
     return Lesson("Beam search keeps a few alternatives", "log p(y) = Σ log p(y_t | y_<t, x)", lines, question, place)
@@ -328,7 +336,9 @@ def _information(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
             f"Attention of step 1 against step 2: KL {_number(kl_divergence(p, q, 'bits').item())} bits, "
             f"JSD {_number(js_divergence(p, q, 'bits').item())} bits: symmetric, and at most 1."
         )
-    question = Question("Perplexity is exp(cross entropy in nats). What is it here?", math.exp(mean), 0.02 * math.exp(mean))
+    question = Question(
+        "Perplexity is exp(cross entropy in nats). What is it here?", math.exp(mean), 0.02 * math.exp(mean)
+    )
     place = Place(None, 0, number, 0, "step")
     equation = "C(P, Q) = −Σ p log q,  KL = C − E,  JSD = ½ KL(P‖M) + ½ KL(Q‖M)"
     return Lesson("Cross entropy, KL divergence, JSD", equation, lines, question, place)

@@ -25,7 +25,8 @@ export function workOut(site, details, head, query, key) {
   for (let i = 0; i < columns; i++)
     for (let j = 0; j < size; j++) sum[j] += weights[i] * values[(head * columns + i) * size + j];
   const difference = sum.reduce((worst, each, j) => Math.max(worst, Math.abs(each - context[j])), 0);
-  return { ...made, s, h, v, terms, score: terms.reduce((a, b) => a + b, 0), context, sum, difference, scale: details.scale };
+  const score = terms.reduce((a, b) => a + b, 0), size_of_terms = terms.reduce((a, b) => a + Math.abs(b), 0);
+  return { ...made, s, h, v, terms, score, size: size_of_terms, context, sum, difference, scale: details.scale };
 }
 
 const sub = (name, index) => html`<msub><mi>${name}</mi><mi>${index}</mi></msub>`;
@@ -91,7 +92,7 @@ function Lines({ trace, site, details, head, query, index, keys }) {
   const step = site.queries === "target" ? trace.steps[query] : null;
   return html`<ol class="lines">
     <li><b>score</b><${Formula} which=${form} />
-      <span>${worked.s ? html`<${Terms} worked=${worked} /> = <b>${number(worked.score)}</b> <${Check} difference=${Math.abs(worked.score - worked.e)} against=${worked.e} />`
+      <span>${worked.s ? html`<${Terms} worked=${worked} /> = <b>${number(worked.score)}</b>${worked.e === -Infinity && html`, hidden: <b>−∞</b>`} <${Check} difference=${worked.e === -Infinity ? 0 : Math.abs(worked.score - worked.e)} against=${worked.size} />`
         : html`<b>${number(worked.e)}</b>`}</span></li>
     <li><b>softmax</b><${Formula} which="softmax" />
       <span>exp(${number(worked.e)}) / Σ = ${number(Math.exp(worked.e))} / ${number(worked.total)} = <b>${number(worked.again, 4)}</b>
@@ -109,12 +110,12 @@ function Lines({ trace, site, details, head, query, index, keys }) {
 }
 
 function Terms({ worked: { s, h, v, terms, scale } }) {
+  const [all, setAll] = useState(false);
   const one = (j) => v
     ? html`${number(v[j])}·tanh(<i class="query">${number(s[j])}</i> + <i class="key">${number(h[j])}</i>)`
     : html`<i class="query">${number(s[j])}</i>·<i class="key">${number(h[j])}</i>`;
-  const shown = Math.min(TERMS, terms.length), divided = !v && scale !== 1;
+  const shown = all ? terms.length : Math.min(TERMS, terms.length), divided = !v && scale !== 1;
   return html`${divided && "("}${Array.from({ length: shown }, (_, j) => html`${j > 0 && " + "}${one(j)}`)}${
-    terms.length > shown && html`<details class="terms"><summary> + ${terms.length - shown} more</summary><span>${
-      Array.from({ length: terms.length - shown }, (_, j) => html` + ${one(j + shown)}`)}</span></details>`}${
+    shown < terms.length && html` + <button type="button" class="more" onClick=${() => setAll(true)}>${terms.length - shown} more</button>`}${
     divided && html`)·${number(scale, 3)}`}`;
 }

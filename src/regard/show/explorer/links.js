@@ -3,7 +3,7 @@ import { html, useMemo, useState, useWidth } from "ui";
 import { isRightToLeft } from "numbers";
 import { heaviest } from "trace";
 
-const GAP = 26, LETTER = 8.6, LINE = 27, MOST_LINKS = 1500;
+const GAP = 26, LINE = 27, MOST_LINKS = 1500;
 const pen = document.createElement("canvas").getContext("2d");
 
 function widthOf(label) {
@@ -21,7 +21,7 @@ function layOut(keys, queries, width) {
 }
 
 function lying(rows, keys, queries, width) {
-  const height = 250;
+  const height = 300;
   const place = (widths, side, y) => {
     const spare = Math.min(46, (width - widths.reduce((sum, each) => sum + each, 0)) / Math.max(1, widths.length));
     const total = widths.reduce((sum, each) => sum + each + spare, 0), mirrored = isRightToLeft(side.labels);

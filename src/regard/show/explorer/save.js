@@ -13,7 +13,7 @@ export function svgText(picture) {
     if (element.getAttribute("stroke") === "currentColor" || element.getAttribute("stroke") === "none") element.setAttribute("stroke", style.stroke);
   });
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  copy.setAttribute("style", `background: ${getComputedStyle(document.body).getPropertyValue("--card")}`);
+  copy.style.background = getComputedStyle(document.body).getPropertyValue("--card");
   return new XMLSerializer().serializeToString(copy);
 }
 

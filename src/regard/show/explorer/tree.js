@@ -3,7 +3,8 @@ import { html, useMemo, useState, useWidth } from "ui";
 import { number } from "numbers";
 import { plain } from "trace";
 
-const ACROSS = 104, DOWN = 25, TOP = 30, MOST_DEAD = 4;
+const pen = document.createElement("canvas").getContext("2d");
+const ACROSS = 108, DOWN = 25, TOP = 30, MOST_DEAD = 4;
 
 /** The nodes of every step with their places, each knowing its parent, whether it is on the winner's way, and its fate. */
 export function grow(trace) {
@@ -43,7 +44,8 @@ export function reason(node, steps, beam) {
 
 const isDead = (node) => !node.best && node.fate !== "finished" && (node.fate !== "kept" || !node.children);
 
-export function Tree({ trace, step, onStep }) {
+export function Tree({ trace, step, onStep: go }) {
+  const onStep = (t) => go(Math.min(t, trace.steps.length - 1));
   const [ref, width] = useWidth();
   const [hover, setHover] = useState(null);
   const steps = useMemo(() => grow(trace), [trace]);
@@ -65,7 +67,7 @@ export function Tree({ trace, step, onStep }) {
         class=${`node ${node.best ? "best" : ""} ${isDead(node) ? "dead" : ""} ${node.fate === "finished" ? "done" : ""} ${node === hover ? "own" : ""}`}
         onMouseEnter=${() => setHover(node)} onMouseLeave=${() => setHover(null)} onClick=${() => onStep(node.t)}
         transform=${`translate(${14 + (node.t - first) * ACROSS} ${TOP + node.rank * DOWN})`}>
-        <rect x="-6" y="-4" width=${ACROSS - 12} height="21" rx="5" />
+        <rect x="-6" y="-4" width=${(widthOf(node) + 12).toFixed(0)} height="21" rx="5" />
         <text y="12">${label(node)}<title>${`${plain(node.piece)}: ${number(node.score)} nats, ${reason(node, steps, beam)}`}</title></text>
       </g>`))}
     </svg></div>
@@ -76,14 +78,19 @@ export function Tree({ trace, step, onStep }) {
 }
 
 function label(node) {
-  const word = plain(node.piece).slice(0, 11);
+  const word = plain(node.piece).slice(0, 10).replace(/^▁$/, "␣");
   return `${isDead(node) ? "✕ " : ""}${word === "</s>" ? "■ end" : word}`;
+}
+
+function widthOf(node) {
+  pen.font = `${node.best ? "650 " : ""}13.5px system-ui, "Noto Sans", sans-serif`;
+  return pen.measureText(label(node)).width;
 }
 
 function edge(node, first) {
   if (node.t === first || !node.from || node.from.rank === undefined) return null;
   const x = 14 + (node.t - first) * ACROSS - 6, y = TOP + node.rank * DOWN + 7;
-  const from = TOP + node.from.rank * DOWN + 7, start = x - 12;
+  const from = TOP + node.from.rank * DOWN + 7, start = Math.min(x - 12, 14 + (node.t - 1 - first) * ACROSS + widthOf(node.from) + 6);
   return html`<path class=${`edge ${node.best ? "best" : ""} ${isDead(node) ? "dead" : ""}`} fill="none"
-    d=${`M${start} ${from}C${start + 7} ${from} ${x - 7} ${y} ${x} ${y}`} />`;
+    d=${`M${start} ${from}C${(start + x) / 2} ${from} ${(start + x) / 2} ${y} ${x} ${y}`} />`;
 }

@@ -9,12 +9,12 @@ export function Wall({ trace, kind, layer, head, theme, onChoose }) {
   if (heads < 2) return null;
   return html`<section class="card" aria-labelledby="wall-title">
     <h2 id="wall-title">All heads <small>${heads} of them; click one to see it large</small></h2>
-    ${layers.map((site) => html`<div class="layer" key=${site.name}>
+    <div class="layers">${layers.map((site) => html`<div class="layer" key=${site.name}>
       ${layers.length > 1 && html`<span class="quiet">layer ${site.layer + 1}</span>`}
       <div class="wall">${Array.from({ length: site.weights.shape[0] }, (_, number) => html`<${Thumbnail}
         key=${number} site=${site} head=${number} theme=${theme} pressed=${site.layer === layer && number === head}
         onChoose=${() => onChoose(site.layer, number)} />`)}</div>
-    </div>`)}
+    </div>`)}</div>
   </section>`;
 }
 
