@@ -113,7 +113,11 @@ def test_a_model_is_written_again_smaller_and_with_a_card(parts: Parts, tmp_path
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "small", model)]
     assert sizes[0] < 0.7 * sizes[1]
     written = small_one.card
-    assert (written.title, written.licence, written.command) == ("English to German", "CC BY 2.0", "regard train r.yaml")
+    assert (written.title, written.licence, written.command) == (
+        "English to German",
+        "CC BY 2.0",
+        "regard train r.yaml",
+    )
     assert (written.metrics, written.data) == ([metric], {"a": "b"})
     assert written.notes == ["Seed 1.", "Weights are stored as bfloat16, rounded after they were measured."]
     assert "/home/me" not in (tmp_path / "small" / "README.md").read_text()

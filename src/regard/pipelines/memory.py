@@ -89,8 +89,9 @@ def warnings(recipe: Recipe, model: Model, batches: Batches) -> list[str]:
     if free is None or sum(needs) - held <= free:
         return []
     return [
-        f"this run may be killed for lack of memory: it needs about {gigabytes(sum(needs))} ({gigabytes(needs.weights)} "
-        f"for weights, gradients and moments, {gigabytes(needs.batch)} for the largest batch), and "
+        f"this run may be killed for lack of memory: it needs about {gigabytes(sum(needs))} "
+        f"({gigabytes(needs.weights)} for weights, gradients and moments, {gigabytes(needs.batch)} for the largest "
+        "batch), and "
         f"{gigabytes(free + held)} are free ({device}); a smaller training.batch_tokens with a larger "
         "training.accumulate makes the same updates in less"
     ]
