@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from regard.cli.options import Device, Threads
+from regard.cli.translate import open_models
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from regard.show.sentence import Site
 
 EXAMPLES = """
+regard show "A man plays the guitar."
 regard show -m runs/small/model "A man plays guitar."
 regard show -m runs/small/model "A man plays guitar." -o attention.html
 regard show -m runs/small/model "A man plays guitar." --explain
@@ -35,7 +38,9 @@ class View(NamedTuple):
 
 
 def command(
-    model: Annotated[Path, typer.Option("--model", "-m", help="The model folder.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="The model folder; without it the shipped one.")
+    ] = None,
     text: Annotated[str | None, typer.Argument(help="The sentence; without it, one a line on standard input.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .png, .svg, .pdf, .html or .json file.")
@@ -52,6 +57,8 @@ def command(
     explain: Annotated[
         bool, typer.Option("--explain", help="The lecture's equations, worked with this sentence's numbers.")
     ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Show what the model looked at, by the very weights that it used.
 
@@ -63,9 +70,7 @@ def command(
     _check_options(text, output, target, view, alignment=alignment)
     if explain and (text is None or alignment or output is not None):
         raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
-    from regard.pipelines.translate import load
-
-    translator = load(model)
+    translator = open_models(None if model is None else [model], device=device, threads=threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
     for line in _lines(text):
         if alignment:

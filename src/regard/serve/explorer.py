@@ -219,7 +219,7 @@ def _description(model: ServedModel) -> dict[str, Any]:
 
 def _example(translator: Translator) -> str:
     """A sentence to begin with, or a word where the model spells."""
-    source = translator.vocabularies.source
+    source = translator.vocabularies.source_tokenizer
     ids = source.encode(EXAMPLE)
     return EXAMPLE if len(ids) < len(EXAMPLE) * 2 // 3 else "attention"
 

@@ -36,7 +36,7 @@ Document = dict[str, Any]
 def document(translator: Translator, trace: SentenceTrace, *, text: str, name: str = "") -> Document:
     """All but the `details`: sentence, steps, tree, weights of every attention, experts, lessons."""
     vocabularies = translator.vocabularies
-    source = side_of(vocabularies.source, trace.source)
+    source = side_of(vocabularies.source_tokenizer, trace.source)
     target = side_of(vocabularies.target, trace.target)
     said = side_of(vocabularies.target, [BOS, *trace.target[:-1]])  # what the decoder has read
     sides = {"source": source, "target": target, "said": said}
@@ -107,7 +107,7 @@ def with_details(made: Document, trace: SentenceTrace) -> Document:
 
 def influences(translator: Translator, trace: SentenceTrace) -> Document:
     """Nats that each target token loses without each source word, with the numbers of these words."""
-    words = side_of(translator.vocabularies.source, trace.source).words
+    words = side_of(translator.vocabularies.source_tokenizer, trace.source).words
     return array(influence(translator.loaded[0].model, trace.source, words, trace.target[:-1]))
 
 

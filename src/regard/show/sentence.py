@@ -79,7 +79,7 @@ def look(translator: Translator, translation: Translation) -> list[Site]:
             "this model has no attention, so there is nothing to show; "
             "train one with model.score=additive, or a Transformer"
         )
-    source = side_of(translator.vocabularies.source, watched.source)
+    source = side_of(translator.vocabularies.source_tokenizer, watched.source)
     target = side_of(translator.vocabularies.target, watched.target)
     said = side_of(translator.vocabularies.target, [BOS, *watched.target[:-1]])  # what the decoder has read
     sites = []
