@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from regard.data.files import check_file, read_error
 from regard.data.text import CLEANING_VERSION, MAX_CHARACTERS, Counts, OnError
 
-Format = Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation"]
+Format = Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation", "text", "labelled", "conll"]
 
 
 class Pair(NamedTuple):
@@ -43,6 +43,9 @@ class Corpus(ABC):
     """
 
     format: Format
+    has_source: bool = True  # False for plain text, of which a language model learns: then every source is empty
+    # Findings of the data doctor (`regard.data.doctor.KINDS`) that mean nothing in this form.
+    not_faults: frozenset[str] = frozenset()
 
     def __init__(self, paths: tuple[Path, ...], reading: Reading) -> None:
         self.paths: Final = paths
