@@ -27,6 +27,7 @@ regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --t
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
 regard evaluate -m runs/trec/model trec/test.txt --format labelled --at-least accuracy=90
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
+regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
 
@@ -58,7 +59,8 @@ def command(
         str | None,
         typer.Option(
             "--metric",
-            help="Of bleu,chrf,gleu,wer,per,cer,accuracy,tag_accuracy,f1,bleu:none (tokenised); with commas.",
+            help="Of bleu,chrf,gleu,wer,per,cer,accuracy,tag_accuracy,f1, bleu:none for tokenised text; "
+            "for captions bleu-1 to bleu-4,rouge-l,cider-d,cider,meteor-like; with commas.",
         ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,

@@ -17,13 +17,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regard.attention.attention_pooling import AttentionPooling
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
 from regard.config import base
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
-from regard.layers.pooling import Pooling, PoolingName, Read
+from regard.layers.pooling import Read, pool
 from regard.layers.recurrent import CellName, Recurrent, initialise
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -41,7 +43,7 @@ class Config(base.Config):
     kind: Literal["text_classifier"] = "text_classifier"
     preset: Literal["fully_connected", "cnn", "rnn", "lstm", "attention"] = "cnn"
     reader: Literal["none", "cnn", "rnn", "lstm"] = "cnn"
-    pooling: PoolingName = "max"
+    pooling: Literal["last", "max", "mean", "concat", "attention"] = "max"  # concat: [last; max; mean]
     embedding_size: int = Field(128, ge=1)
     size: int = Field(128, ge=1)
     widths: list[int] = Field([3, 4, 5], min_length=1)  # words that a filter of the CNN sees
@@ -81,6 +83,10 @@ class Reader(nn.Module, ABC):
     def forward(self, words: Float[Tensor, "batch length input_size"], mask: Bool[Tensor, "batch length"]) -> Read:
         """Read embedded words; what stands at padding is 0."""
 
+    @abstractmethod
+    def flops(self, mask: Bool[Tensor, "batch length"]) -> int:
+        """Operations of reading texts of this shape."""
+
 
 class BagReader(Reader):
     """Every word by itself, as it is."""
@@ -92,6 +98,10 @@ class BagReader(Reader):
     def forward(self, words: Tensor, mask: Tensor) -> Read:
         """Nothing happens."""
         return Read(words)
+
+    def flops(self, mask: Tensor) -> int:
+        """Nothing costs nothing."""
+        return 0
 
 
 class ConvolutionReader(Reader):
@@ -113,6 +123,10 @@ class ConvolutionReader(Reader):
         for width, convolution in zip(self.widths, self.filters, strict=True):
             maps.append(convolution(functional.pad(columns, ((width - 1) // 2, width // 2))))
         return Read(torch.cat(maps, 1).relu().transpose(1, 2))
+
+    def flops(self, mask: Tensor) -> int:
+        """Every filter at every place, padding too."""
+        return 2 * mask.numel() * sum(bank.numel() for bank in self.filters.parameters() if bank.ndim == 3)
 
 
 class RecurrentReader(Reader):
@@ -137,25 +151,35 @@ class RecurrentReader(Reader):
         states, final = self.recurrent(words, lengths=mask.sum(1))
         return Read(states, final.hidden[:, -1])
 
+    def flops(self, mask: Tensor) -> int:
+        """Real words only."""
+        return self.recurrent.flops(int(mask.sum()))
+
 
 class TextClassifier(Model):
     """Embedding, reader, pooling, hidden layers; the lecture's V is `readout`."""
 
     def __init__(
-        self, embedding: Embedding, reader: Reader, pooling: Pooling, hidden: nn.ModuleList, readout: nn.Linear, *,
-        dropout: float,
-    ) -> None:  # fmt: skip
+        self, config: Config, embedding: Embedding, reader: Reader, hidden: nn.ModuleList, readout: nn.Linear
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.reader = reader
-        self.pooling = pooling
+        self.pooling = config.pooling
+        self.attend = AttentionPooling(reader.size, site="pool") if config.pooling == "attention" else None
         self.hidden = hidden
         self.readout = readout
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """One vector a text, and how it becomes logits."""
         return Output(self._read(batch.source, record).unsqueeze(1), self.readout)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`."""
+        mask = padding_mask(batch.source)
+        read = self.reader.flops(mask) + (0 if self.attend is None else self.attend.flops(*mask.shape))
+        return read + of_matrices(self.hidden, len(mask)) + of_matrices(self.readout, batch.num_target_tokens)
 
     def label(
         self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None
@@ -167,21 +191,28 @@ class TextClassifier(Model):
     def _read(self, source: Tensor, record: AttentionRecord | None) -> Float[Tensor, "batch size"]:
         mask = padding_mask(source)
         words = self.dropout(self.embedding(source)) * mask.unsqueeze(-1)
-        vector: Tensor = self.dropout(self.pooling(self.reader(words, mask), mask, record))
+        vector: Tensor = self.dropout(self._pool(self.reader(words, mask), mask, record))
         for layer in self.hidden:
             vector = self.dropout(layer(vector).relu())
         return vector
+
+    def _pool(self, read: Read, mask: Tensor, record: AttentionRecord | None) -> Tensor:
+        if self.attend is not None:
+            attended: Tensor = self.attend(read.states, mask, record)
+            return attended
+        assert self.pooling != "attention"
+        return pool(self.pooling, read, mask)
 
 
 def build(config: Config, dimensions: Dimensions) -> TextClassifier:
     """The model of `config` with fresh parameters from torch's global generator."""
     embedding = Embedding(dimensions.source, config.embedding_size)
     reader = _reader(config)
-    pooling = Pooling(config.pooling, reader.size)
-    sizes = [pooling.size, *[config.size] * config.hidden_layers]
+    pooled_size = 3 * reader.size if config.pooling == "concat" else reader.size
+    sizes = [pooled_size, *[config.size] * config.hidden_layers]
     hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
     readout = nn.Linear(sizes[-1], dimensions.target)
-    model = TextClassifier(embedding, reader, pooling, hidden, readout, dropout=config.dropout)
+    model = TextClassifier(config, embedding, reader, hidden, readout)
     model.apply(initialise)
     return model
 

@@ -114,7 +114,7 @@ class Classifier:
         return {site: record.weights(site)[0].cpu() for site in record.sites}
 
     def _encode(self, text: str) -> list[int]:
-        return [EOS] if is_blank(text) else [*self.vocabularies.source.encode(clean_line(text)), EOS]
+        return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _classification(self, text: str, source: list[int], probabilities: Tensor) -> Classification:
         notice = None
@@ -126,7 +126,7 @@ class Classifier:
             label=self.vocabularies.target.decode(best_labels(probabilities)),
             probability=float(best.prod()) if len(best) else 0.0,
             probabilities=[self._table(row) for row in probabilities],
-            source_tokens=self.vocabularies.source.pieces(source[:-1]),
+            source_tokens=self.vocabularies.source_tokenizer.pieces(source[:-1]),
             source_ids=source,
             notice=notice,
             _classifier=self,

@@ -49,7 +49,7 @@ def label(
 
 def num_places(vocabularies: Vocabularies, source: Sequence[int]) -> int:
     """How many labels a source (ids ending in `EOS`) gets: one, or one a word."""
-    return 1 if vocabularies.target.kind == "labels" else 1 + vocabularies.source.words(source[:-1])[-1]
+    return 1 if vocabularies.target.kind == "labels" else 1 + vocabularies.source_tokenizer.words(source[:-1])[-1]
 
 
 def best_labels(probabilities: Probabilities) -> list[int]:

@@ -104,7 +104,7 @@ class _Interruptible(TorchEngine):
 def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
     """The best output for every validation item, in their order."""
     assert isinstance(model, Decodable)
-    source, target = dataset.vocabularies
+    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
     engine = _Interruptible(model, next(model.parameters()).device, should_stop)
     requests = [
         Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
@@ -115,7 +115,7 @@ def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_s
 def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -> list[str]:
     """The best label, or tags, of every validation item, in their order."""
     assert isinstance(model, nn.Module)
-    source, target = dataset.vocabularies
+    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
     sources = [[*source.encode(item.source), EOS] for item in dataset.validation_items]
 
     def go_on() -> None:
