@@ -6,6 +6,7 @@ import torch
 from checks import flops as checks
 from checks.bytenet import bytenet_model
 from checks.convs2s import convs2s_model
+from checks.deep_att import deep_att_model
 from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
@@ -27,6 +28,8 @@ RECURRENT = {
     "gnmt": gnmt_model,
     "text_classifier lstm": lambda: text_classifier_model(preset="lstm", bidirectional=True),
     "text_classifier attention": lambda: text_classifier_model(preset="attention", hidden_layers=1),
+    "deep_att": deep_att_model,
+    "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }
