@@ -15,6 +15,7 @@ from regard.attention.attention import Attention
 from regard.attention.record import AttentionRecord, Looked, Override
 from regard.attention.score import Summands
 from regard.data.batching import pad
+from regard.data.text import is_blank
 from regard.decoding.penalties import LengthPenalty
 from regard.decoding.search import Hypothesis, SearchConfig, search
 from regard.decoding.trace import Choice, Trace
@@ -134,13 +135,15 @@ def trace_sentence(
     """
     model = translator.loaded[0].model
     source = translator.encode_source(text)
-    if len(source) < 2:
+    if is_blank(text):
         raise DataError("there is nothing to look at in an empty sentence; give one with a word in it")
     if len(source) > translator.longest:
         raise DataError(f"the sentence has {len(source):,} pieces, but the model reads {translator.longest:,} at most")
     config = translator.settings(**settings)
     _check_override(model, source, override)
     said = translator.encode_target(prefix) if isinstance(prefix, str) else list(prefix)
+    if not translator.reads_source:
+        said = said or translator.encode_target(text)
     tree = Trace()
     if target is None:
         hypotheses = _searched(model, source, config, said, override, tree)
@@ -158,7 +161,7 @@ def trace_sentence(
         steps=steps,
         tree=tree.steps.get(0, []),
         sites={site: _seen(model, site, record.looked(site)) for site in record.sites},
-        handed_over=_handed_over(model, batch.source),
+        handed_over=_handed_over(model, batch.source) if translator.reads_source else None,
         routings=model.routings(batch) if isinstance(model, AsksExperts) else [],
         search=config,
     )
