@@ -13,7 +13,7 @@ export function floats(array) {
   return decoded.get(array);
 }
 
-export const plain = (piece) => piece.replace(/^▁/, "") || "▁";
+export const plain = (piece) => piece.replace(/^▁/, "") || "␣";
 export const isSpecial = (piece) => /^<\/?s>$|^<pad>$/.test(piece);
 
 const groupings = new WeakMap();
@@ -37,7 +37,7 @@ function words({ pieces, words: numbers }) {
     groups[word].push(i);
     labels[word] += pieces[i].replace(/^▁/, "");
   });
-  return { labels: labels.map((label) => label || "▁"), groups, of: numbers, special };
+  return { labels: labels.map((label) => label || "␣"), groups, of: numbers, special };
 }
 
 /** Whether words and pieces differ, so that there is something to choose. */

@@ -11,7 +11,8 @@ export function useWidth(initial = 720) {
   const ref = useRef(null);
   const [width, setWidth] = useState(initial);
   useLayoutEffect(() => {
-    const measure = () => { if (ref.current) setWidth(Math.floor(ref.current.clientWidth)); };
+    if (!ref.current) return undefined;  // the view has nothing to show
+    const measure = () => setWidth(Math.floor(ref.current.clientWidth));
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(ref.current);
