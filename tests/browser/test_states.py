@@ -4,10 +4,13 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
+import torch
 
 import regard
 from regard.data.dataset import Vocabularies
 from regard.data.tokenizer import TokenizerConfig, learn
+from regard.show.document import array
+from regard.show.page import page as whole_page
 from tiny_folder import save_tiny
 
 pytestmark = pytest.mark.browser
@@ -124,50 +127,53 @@ LONG = " ".join(["the cat sees the small dog in the snow"] * 11 + ["there"])
 FIRST_VIEW, HOVER, STEP = 1.0, 0.05, 0.1  # seconds
 
 
-def test_a_hundred_tokens_are_quick(make_page, in_file, tmp_path, browser, record_property):
-    """The best of several tries, since others use this machine too."""
+def test_a_hundred_tokens_are_quick(make_page, in_file, tmp_path):
+    """Six layers of eight heads. What counts is the page's own processor time: others use this machine too."""
     words = Vocabularies(*[learn(TokenizerConfig(kind="words"), [LONG, TEXT])] * 2)
     folder = save_tiny(tmp_path / "long", "transformer", words=words, size=64, num_layers=6, num_heads=8)
-    address, whole = in_file(regard.load(folder), LONG, target=LONG)
+    _, whole = in_file(regard.load(folder), LONG, target=LONG)
     assert len(whole["ids"]["source"]) == len(whole["ids"]["target"]) == 101
-    times = {"first view": [], "hover": [], "step": []}
-    for _ in range(3):
-        page = make_page(address + "#h=1", wait=".links .ground path")
-        times["first view"].append(page.evaluate(SHOWN))
-    for _ in range(5):
-        times["hover"].append(page.evaluate(HOVERED))
-        times["step"].append(page.evaluate(STEPPED))
-    best = {what: min(tries) / 1000 for what, tries in times.items()}
-    print("seconds:", {what: round(value, 3) for what, value in best.items()})
-    assert best["first view"] <= FIRST_VIEW
-    assert best["hover"] <= HOVER
-    assert best["step"] <= STEP
+    chance = torch.Generator().manual_seed(1)
+    for site in whole["sites"]:  # a random model of six layers looks at everything alike; a trained one does not
+        site["weights"] = array((60 * torch.rand(site["weights"]["shape"], generator=chance)).softmax(-1))
+    path = tmp_path / "long.html"
+    path.write_text(whole_page(whole), encoding="utf-8")
+    page = make_page("about:blank", wait="body")
+    clock = Clock(page)
+    spent = {
+        "first view": clock.spent_by(lambda: page.goto(path.as_uri(), wait_until="commit"), until=".links .ground")
+    }
+    page.wait_for_selector(".tree, .wall")
+    assert page.locator(".links .ground path").count() > 200
+    page.wait_for_timeout(300)
+    word = page.locator(".words.key text").nth(40)
+    word.scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    spent["hover"] = clock.spent_by(word.hover, until=".ground.faint")
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(200)
+    spent["step"] = clock.spent_by(lambda: page.keyboard.press("ArrowRight"), until="#step-title:has-text('Step 2')")
+    print("seconds:", {what: round(value, 3) for what, value in spent.items()})
+    assert spent["first view"] <= FIRST_VIEW
+    assert spent["hover"] <= HOVER
+    assert spent["step"] <= STEP
 
 
-# From the moment when the data is there (the trace's element is parsed) to the first painted links.
-SHOWN = "() => performance.measure('view', 'regard-data', 'regard-shown').duration"
-PAINTED = "const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
-HOVERED = (
-    "async () => {"
-    + PAINTED
-    + """
-      const words = [...document.querySelectorAll(".words.key text")], word = words[50];
-      const start = performance.now();
-      word.dispatchEvent(new MouseEvent("mouseenter"));
-      await painted();
-      const time = performance.now() - start;
-      word.dispatchEvent(new MouseEvent("mouseleave"));
-      await painted();
-      return time;
-    }"""
-)
-STEPPED = (
-    "async () => {"
-    + PAINTED
-    + """
-      const start = performance.now();
-      dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
-      await painted();
-      return performance.now() - start;
-    }"""
-)
+class Clock:
+    """Processor time of a page's main thread, as Chromium itself counts it."""
+
+    def __init__(self, page):
+        self._page = page
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def _now(self) -> float:
+        metrics = self._session.send("Performance.getMetrics")["metrics"]
+        return next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+    def spent_by(self, action, *, until: str) -> float:
+        start = self._now()
+        action()
+        self._page.wait_for_selector(until)
+        self._page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        return self._now() - start

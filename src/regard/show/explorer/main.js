@@ -1,5 +1,5 @@
 // The page: one state, one trace (or two), and the views of them. What the keyboard does is written here too.
-import { Fragment, html, render, useEffect, useMemo, useRef, useState } from "ui";
+import { Fragment, html, render, useEffect, useLate, useRef, useState } from "ui";
 import { number, share } from "numbers";
 import { chosenSite, hasPieces, kinds, layersOf, matrix, plain, side } from "trace";
 import { fromHash, LONGEST_LINK, toHash } from "state";
@@ -88,10 +88,11 @@ function App() {
 
   const lesson = state.lesson !== null && trace ? trace.lessons[state.lesson] : null;
   const beside = !lesson && !other && trace && numHeads(trace, state) <= MOST_BESIDE;
-  const wall = trace && html`<${Heads} trace=${trace} state=${state} set=${set} theme=${theme} />`;
+  const late = useLate(trace);  // what stands below the first view is drawn after it
+  const wall = trace && late && html`<${Heads} trace=${trace} state=${state} set=${set} theme=${theme} />`;
   const go = (index) => set({ lesson: index, ...placeOf(trace, trace.lessons[index].place) });
   useKeys({ trace, state, set, alternative, setAlternative, force, go, setHelp, help });
-  const influence = trace && html`<${Influence} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`;
+  const influence = trace && late && html`<${Influence} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`;
   return html`
     <${Header} trace=${trace} models=${models} state=${state} set=${set} run=${run} go=${go} onHelp=${() => setHelp(true)}
       onOpen=${(opened) => { setFound({ trace: opened }); set({ ...fromHash(opened.view ?? ""), text: opened.text }); }} />
@@ -119,8 +120,8 @@ function App() {
         </div>
         ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
         ${!beside && wall}
-        <${Tree} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />
-        <${Experts} trace=${trace} />
+        ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`}
+        ${late && html`<${Experts} trace=${trace} />`}
         ${trace.sites.length > 0 && influence}
         ${trace.sites.length > 0 && html`<${DataTable} trace=${trace} state=${state} />`}
       </>`}

@@ -5,10 +5,8 @@ const decoded = new WeakMap();
 /** The numbers of {shape, base64}: little-endian float32, decoded once. */
 export function floats(array) {
   if (!decoded.has(array)) {
-    const text = atob(array.base64);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    decoded.set(array, new Float32Array(bytes.buffer));
+    const bytes = Uint8Array.fromBase64?.(array.base64) ?? Uint8Array.from(atob(array.base64), (c) => c.charCodeAt(0));
+    decoded.set(array, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
   }
   return decoded.get(array);
 }

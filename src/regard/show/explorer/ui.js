@@ -21,6 +21,17 @@ export function useWidth(initial = 720) {
   return [ref, width];
 }
 
+/** False until what is there already has been painted; false again whenever `value` changes. */
+export function useLate(value) {
+  const [done, setDone] = useState(null);
+  useEffect(() => {
+    let current = true;
+    requestAnimationFrame(() => setTimeout(() => current && setDone(value)));
+    return () => { current = false; };
+  }, [value]);
+  return done === value;
+}
+
 /** A row of buttons of which one is pressed. `options` are [value, label, title?]. */
 export function Choice({ label, options, value, onChoose }) {
   if (options.length < 2) return null;
