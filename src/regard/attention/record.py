@@ -25,10 +25,26 @@ class AttentionRecord:
 
     def __init__(self) -> None:
         self._looked: dict[str, list[Looked]] = defaultdict(list)
+        self._glimpses: list[Tensor] = []
 
     def add(self, site: str, scores: Tensor, weights: Tensor, context: Tensor) -> None:
         """Called by `Attention`; `scores` are masked (real -inf) and before the softmax."""
         self._looked[site].append(Looked(scores, weights, context))
+
+    def add_glimpse(self, boxes: Float[Tensor, "batch scales 4"]) -> None:
+        """Called by a model that looks at parts of a picture: (top, left, height, width) of each, in pixels."""
+        self._glimpses.append(boxes)
+
+    @property
+    def glimpses(self) -> Float[Tensor, "batch steps scales 4"]:
+        """The boxes of all glimpses, in the order in which they were taken.
+
+        Raises:
+            ValueError: there was none.
+        """
+        if not self._glimpses:
+            raise ValueError("no glimpse was taken: the model sees whole sources")
+        return torch.stack(self._glimpses, 1)
 
     def add_steps(self, steps: "AttentionRecord") -> None:
         """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass."""
