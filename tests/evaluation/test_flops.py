@@ -6,6 +6,7 @@ import torch
 from checks import flops as checks
 from checks.bytenet import bytenet_model
 from checks.convs2s import convs2s_model
+from checks.deep_att import deep_att_model
 from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
@@ -24,6 +25,8 @@ RECURRENT = {
     "seq2seq input feeding": lambda: seq2seq_model(input_feeding=True, encoder_layers=2),
     "seq2seq one way": lambda: seq2seq_model(bidirectional=False, reverse_source=True, encoder_size=5),
     "gnmt": gnmt_model,
+    "deep_att": deep_att_model,
+    "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }
