@@ -20,6 +20,7 @@ MOST = 1.3  # what 2,000 x 2,000 pixels may cost, in units of 60 x 60
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[60, 400, 2000])
     parser.add_argument("--batch", type=int, default=16)
