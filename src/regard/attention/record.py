@@ -36,6 +36,11 @@ class AttentionRecord:
         self._glimpses.append(boxes)
 
     @property
+    def has_glimpses(self) -> bool:
+        """Whether the model looked at parts of a picture."""
+        return bool(self._glimpses)
+
+    @property
     def glimpses(self) -> Float[Tensor, "batch steps scales 4"]:
         """The boxes of all glimpses, in the order in which they were taken.
 
