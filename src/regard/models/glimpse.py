@@ -22,7 +22,7 @@ from regard.errors import UsageError
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
-SOURCE = "pictures"
+READS_PICTURES = True
 
 Locations = Float[Tensor, "batch 2"]
 

@@ -27,7 +27,7 @@ from regard.layers.stack import Stack
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
-SOURCE = "pictures"
+READS_PICTURES = True
 SITE = "pooling"
 
 

@@ -58,7 +58,10 @@ def labellers(loaded: Sequence[LoadedModel]) -> list[Labeller]:
         if each.vocabularies != loaded[0].vocabularies:
             raise UsageError(f"{each.folder} and {loaded[0].folder} have different vocabularies: no ensemble of them")
         if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
-            raise UsageError(f"{each.folder}: this model generates text and gives no label; use `regard translate`")
+            raise UsageError(
+                f"{each.folder}: this model generates text and gives no label; "
+                "use `regard translate` or `regard caption`"
+            )
         models.append(each.model.eval())
     return models
 
