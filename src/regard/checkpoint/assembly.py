@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regard.config.base import Config
+from regard.data.picture_reader import MAX_SIDE
 from regard.errors import ModelError, UsageError
 from regard.models import family, kinds
 from regard.protocol import Dimensions, Model
@@ -66,6 +67,9 @@ def check_caps(path: Path, tensors: Mapping[str, Tensor], *, config: Config, dim
     for name, value in (("source", dimensions.source), ("target", dimensions.target)):
         if not 0 < value <= most_symbols:
             raise ModelError(f"{path}: dimensions.{name} is {value:,}, but only 1 to {most_symbols:,} is possible")
+    for name, value in (("height", dimensions.height), ("width", dimensions.width)):
+        if not 0 <= value <= MAX_SIDE:
+            raise ModelError(f"{path}: dimensions.{name} is {value:,}, but only 0 to {MAX_SIDE:,} is possible")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:
@@ -129,6 +133,17 @@ class _Unfilled(TorchFunctionMode):
         return function(*args, **arguments)
 
 
+def sketch(config: Config, dimensions: Dimensions) -> Model:
+    """The model of `config` without its weights, whatever its size; the random generator rests.
+
+    Raises:
+        UsageError: the configuration contradicts itself or the dimensions.
+    """
+    with torch.random.fork_rng(devices=[]), _Unfilled():
+        model: Model = family(_kind(config)).build(config, dimensions)
+    return model
+
+
 def build_unfilled(path: Path, tensors: Mapping[str, Tensor], *, config: Config, dimensions: Dimensions) -> Model:
     """Build the model of `config` without its weights, to be given by `fill`; the random generator rests.
 
@@ -136,8 +151,7 @@ def build_unfilled(path: Path, tensors: Mapping[str, Tensor], *, config: Config,
         ModelError: no model can be built, or its tensors are not `tensors`, which the file `path` holds.
     """
     try:
-        with torch.random.fork_rng(devices=[]), _Unfilled():
-            model: Model = family(_kind(config)).build(config, dimensions)
+        model = sketch(config, dimensions)
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         first = str(error).partition("\n")[0]
         raise ModelError(f"{path}: no model can be built from this configuration: {first}") from None

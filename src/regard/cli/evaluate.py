@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from regard.cli.translate import MOST_NOTICES
+from regard.cli.options import Device, Threads
+from regard.cli.translate import MOST_NOTICES, BatchSize, open_models
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ regard evaluate --hypotheses output.de test.tsv --baseline other.de
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
+
+
+class Machine(NamedTuple):
+    """Where and how many at once the test set is translated."""
+
+    device: str
+    threads: int | None
+    batch_size: int
 
 
 class Gate(NamedTuple):
@@ -60,6 +69,7 @@ def command(
         ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
+    batch_size: BatchSize = 32,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,
     at_least: Annotated[list[str] | None, typer.Option("--at-least", help="Gate, such as bleu=38.5.")] = None,
@@ -68,6 +78,8 @@ def command(
     gold: Annotated[Path | None, typer.Option("--gold", help="Gold links: i-j sure, ipj possible.")] = None,
     first_word: Annotated[int, typer.Option("--first-word", min=0, max=1, help="What --gold counts from.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Translate a test set and measure the outputs, or measure outputs that are there already.
 
@@ -84,7 +96,8 @@ def command(
         items = _items(data, format, source, target)
         names = _metric_names(metric, items)
         _check_gates(gates, names)
-        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, beam_size))
+        machine = Machine(device, threads, batch_size)
+        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, beam_size, machine))
         values = _measure(names, outputs, items)
         if baseline is not None:
             comparisons = _compare(names, baseline, outputs, items)
@@ -148,17 +161,21 @@ def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str
 
 
 def _outputs(
-    model: list[Path] | None, hypotheses: Path | None, items: list["TestItem"], beam_size: int | None
+    model: list[Path] | None,
+    hypotheses: Path | None,
+    items: list["TestItem"],
+    beam_size: int | None,
+    machine: Machine,
 ) -> list[str]:
     if (model is None) == (hypotheses is None):
         raise UsageError("give either --model or --hypotheses")
     if hypotheses is not None:
         return _read(hypotheses, len(items))
     assert model is not None
-    from regard.pipelines.translate import load
-
+    translator = open_models(model, device=machine.device, threads=machine.threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
-    translations = load(*model).translate([item.source for item in items], **search)
+    sources = [item.source for item in items]
+    translations = translator.translate(sources, batch_size=machine.batch_size, **search)
     told = [translation for translation in translations if translation.notice]
     for translation in told[:MOST_NOTICES]:
         sys.stderr.write(f"regard: warning: {translation.source[:60]!r}: {translation.notice}\n")
