@@ -55,6 +55,6 @@ def _chunks(head: dict[str, Any], pieces: Iterator[str]) -> Iterator[bytes]:
 
 def _usage(model: ServedModel, turns: list[str], text: str) -> dict[str, int]:
     """Tokens of what the model could read and of what it said."""
-    read = sum(len(model.translator.vocabularies.source.encode(turn)) for turn in turns[-model.history :])
+    read = sum(len(model.translator.vocabularies.source_tokenizer.encode(turn)) for turn in turns[-model.history :])
     said = len(model.translator.vocabularies.target.encode(text))
     return {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
