@@ -92,7 +92,8 @@ class Translation:
 class Translator:
     """A model folder, or several that share their vocabularies as an ensemble, ready for text.
 
-    Attention, and with it alignment, is that of the first model.
+    Attention, and with it alignment, is that of the first model. A language model (`reads_source` is False) goes
+    on from each text instead of translating it: the output begins with the text.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Translator:
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
         self._run = run
         self._models = [model.model.eval() for model in loaded]
+        self.reads_source = any(model.reads_source for model in self._models)
         self.engine = engine or torch_engine(self._models, precision)
 
     def settings(self, **overrides: object) -> SearchConfig:
@@ -133,7 +135,9 @@ class Translator:
         if "early_stopping" not in overrides and (values["sampling"] or values["beam_size"] == 1):
             values["early_stopping"] = False  # the model's own, which has no effect on this search
         config = parse(SearchConfig, Document("search settings", values))
-        return config.model_copy(update={"max_length": min(config.max_length, self.longest - 1)})
+        longest = {"max_length": min(config.max_length, self.longest - 1)}
+        # What goes on from a text has no source whose length could bound it.
+        return config.model_copy(update=longest if self.reads_source else {**longest, "max_length_extra": self.longest})
 
     def translate(
         self,
@@ -162,7 +166,7 @@ class Translator:
             for row, (text, prefix) in enumerate(zip(texts, prefixes, strict=True))
         ]
         asked = [each if len(each.source) <= self.longest else each._replace(source=[EOS]) for each in requests]
-        found = generate(self.engine, asked, config, batch_size=batch_size)
+        found = generate(self.engine, asked, config, batch_size=batch_size, skip_empty=self.reads_source)
         return [
             self.result(text, request, hypotheses, config)
             for text, request, hypotheses in zip(texts, requests, found, strict=True)
@@ -174,7 +178,9 @@ class Translator:
         Raises:
             DataError: a text holds half a surrogate pair.
         """
-        return Request(self._encode(text), self._encode_target(prefix), row)
+        if not self.reads_source:
+            prefix = " ".join(filter(None, (prefix, text)))
+        return Request(self.encode_source(text), self.encode_target(prefix), row)
 
     def result(
         self, text: str, request: Request, hypotheses: Sequence[Hypothesis], config: SearchConfig
@@ -198,7 +204,7 @@ class Translator:
         """
         config = self.settings(**search)
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = [(self._encode(source), self._encode_target(target)) for source, target in pairs]
+        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
         for number, sides in enumerate(ids, 1):
             if max(map(len, sides)) >= self.longest:
                 raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
@@ -210,7 +216,7 @@ class Translator:
 
     def can_read(self, text: str) -> bool:
         """Whether `text` is short enough for the model."""
-        return len(self._encode(text)) <= self.longest
+        return len(self.encode_source(text)) <= self.longest
 
     def stream(self, text: str, *, row: int = 0, **search: object) -> Iterator[str]:
         """One output for `text`, piece by piece as it is found; together the pieces are the whole.
@@ -221,11 +227,12 @@ class Translator:
             UsageError: a setting is wrong, or `text` is too long for the model.
             DataError: `text` holds half a surrogate pair.
         """
-        config, source = self.settings(**search), self._encode(text)
+        config, source = self.settings(**search), self.encode_source(text)
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        for token in self.engine.stream(Request(source, row=row), config):
+        prefix = [] if self.reads_source else self.encode_target(text)
+        for token in self.engine.stream(Request(source, prefix, row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
             # A character may need several tokens; until it is whole, it is not said.
@@ -276,10 +283,14 @@ class Translator:
         text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
         return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
 
-    def _encode(self, text: str) -> list[int]:
-        return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
+    def encode_source(self, text: str) -> list[int]:
+        """The ids that the model reads for `text`, `EOS` at their end; `EOS` alone of nothing or if it reads none."""
+        if is_blank(text) or not self.reads_source:
+            return [EOS]
+        return [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
-    def _encode_target(self, text: str) -> list[int]:
+    def encode_target(self, text: str) -> list[int]:
+        """The ids of an output, or of the beginning of one, without `EOS`."""
         return self.vocabularies.target.encode(clean_line(text)) if text else []
 
     def _notice(self, source: list[int], hypothesis: Hypothesis, config: SearchConfig) -> str | None:
@@ -319,7 +330,8 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
             raise UsageError(f"precision int8 is for CPUs; the model is on {device}")
         models = [to_int8(model) for model in models]
     decodable = [model for model in models if isinstance(model, Decodable)]
-    assert len(decodable) == len(models), "every model of regard.models can decode"
+    if len(decodable) != len(models):
+        raise UsageError("this model labels its source and generates no text; use `regard classify`")
     return TorchEngine(decodable[0] if len(models) == 1 else Ensemble(decodable), device)
 
 

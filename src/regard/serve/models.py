@@ -63,7 +63,7 @@ class ServedModel:
         self.target = place.target
         self.history = 1
         self.engine = QueuedEngine(worker, place.name, torch_engine([loaded.model]))
-        self.translator = Translator([loaded], engine=self.engine, run=self.engine.run)
+        self.translator = Translator([loaded], engine=self.engine, run=self.engine.call)
 
     @property
     def pair(self) -> tuple[str, str] | None:

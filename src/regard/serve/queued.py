@@ -65,7 +65,7 @@ class QueuedEngine:
             yield best
         return wait_for(future, ticket)
 
-    def run(self, compute: Callable[[], Result]) -> Result:
+    def call(self, compute: Callable[[], Result]) -> Result:
         """What else computes with the model, in the worker's thread."""
         ticket = current()
         return wait_for(self._worker.call(compute, ticket), ticket)

@@ -28,7 +28,7 @@ def updates(model: ServedModel, text: str, *, prefix: str = "", **search: Any) -
     config, request = translator.settings(**search), translator.request(text, prefix=prefix)
     if len(request.source) > translator.longest:
         raise UsageError(f"the text has {len(request.source)} pieces, but the model reads {translator.longest} at most")
-    if len(request.source) == 1:  # blank: there is nothing to search
+    if len(request.source) == 1 and translator.reads_source:  # blank: there is nothing to search
         yield translator.translate(text, **search)[0]
         return
     searching = model.engine.updates(request, config)
