@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from regard.cli.options import Device, Threads
-from regard.cli.translate import MOST_NOTICES, BatchSize, open_models
+from regard.cli.options import Threads
+from regard.cli.translate import MOST_NOTICES, open_models
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
 
 
-class Machine(NamedTuple):
-    """Where and how many at once the test set is translated."""
+class Search(NamedTuple):
+    """How and where the test set is translated, as far as it was said."""
 
-    device: str
+    beam_size: int | None
+    batch_size: int | None
+    device: str | None
     threads: int | None
-    batch_size: int
 
 
 class Gate(NamedTuple):
@@ -69,7 +70,7 @@ def command(
         ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
-    batch_size: BatchSize = 32,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Sentences searched together.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,
     at_least: Annotated[list[str] | None, typer.Option("--at-least", help="Gate, such as bleu=38.5.")] = None,
@@ -78,7 +79,7 @@ def command(
     gold: Annotated[Path | None, typer.Option("--gold", help="Gold links: i-j sure, ipj possible.")] = None,
     first_word: Annotated[int, typer.Option("--first-word", min=0, max=1, help="What --gold counts from.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    device: Device = "auto",
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, or cuda:N.")] = None,
     threads: Threads = None,
 ) -> None:
     """Translate a test set and measure the outputs, or measure outputs that are there already.
@@ -96,8 +97,8 @@ def command(
         items = _items(data, format, source, target)
         names = _metric_names(metric, items)
         _check_gates(gates, names)
-        machine = Machine(device, threads, batch_size)
-        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, beam_size, machine))
+        search = Search(beam_size, batch_size, device, threads)
+        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, search))
         values = _measure(names, outputs, items)
         if baseline is not None:
             comparisons = _compare(names, baseline, outputs, items)
@@ -161,21 +162,22 @@ def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str
 
 
 def _outputs(
-    model: list[Path] | None,
-    hypotheses: Path | None,
-    items: list["TestItem"],
-    beam_size: int | None,
-    machine: Machine,
+    model: list[Path] | None, hypotheses: Path | None, items: list["TestItem"], search: Search
 ) -> list[str]:
     if (model is None) == (hypotheses is None):
         raise UsageError("give either --model or --hypotheses")
     if hypotheses is not None:
+        for name, value in search._asdict().items():
+            if value is not None:
+                raise UsageError(f"--{name.replace('_', '-')} is for --model; --hypotheses are there already")
         return _read(hypotheses, len(items))
     assert model is not None
-    translator = open_models(model, device=machine.device, threads=machine.threads)
-    search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
+    from regard.pipelines.generate import BATCH_SIZE
+
+    translator = open_models(model, device=search.device or "auto", threads=search.threads)
+    settings: dict[str, Any] = {} if search.beam_size is None else {"beam_size": search.beam_size}
     sources = [item.source for item in items]
-    translations = translator.translate(sources, batch_size=machine.batch_size, **search)
+    translations = translator.translate(sources, batch_size=search.batch_size or BATCH_SIZE, **settings)
     told = [translation for translation in translations if translation.notice]
     for translation in told[:MOST_NOTICES]:
         sys.stderr.write(f"regard: warning: {translation.source[:60]!r}: {translation.notice}\n")
