@@ -143,6 +143,8 @@ def test_a_dash_is_standard_input_and_output(told, folder):
     [
         (["--at-least", "blue=3"], 2, "the gate on `blue` needs that metric; measured are bleu, chrf"),
         (["--at-least", "bleu=nan"], 2, "a gate is METRIC=NUMBER, such as bleu=38.5, but it is 'bleu=nan'"),
+        (["--beam-size", "3"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
+        (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],

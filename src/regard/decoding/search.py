@@ -48,8 +48,6 @@ class SearchConfig(Config):
         if self.early_stopping and (self.sampling or self.beam_size == 1):
             way = "when sampling" if self.sampling else "with a beam of 1"
             raise ValueError(f"early_stopping has no effect {way}")
-        if self.min_length > self.max_length:
-            raise ValueError(f"min_length is {self.min_length}, more than max_length, which is {self.max_length}")
         if self.sampling and self.coverage_penalty:
             raise ValueError("coverage_penalty has no effect when sampling")
         if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):

@@ -20,7 +20,7 @@ from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.finish import publish_model
-from regard.pipelines.start import open_start, start_from
+from regard.pipelines.start import open_start, refuse_misfit, start_from
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model
@@ -260,6 +260,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     memory.refuse_too_large(recipe, dimensions, place)
     torch.manual_seed(recipe.training.seed)
     model = recipe.build(dimensions).to(place)
+    refuse_misfit(model, dataset.vocabularies, recipe.kind)
     if start is not None:
         start_from(model, start)
     state = TrainerState(model, recipe.training)
