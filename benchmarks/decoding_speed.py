@@ -7,7 +7,8 @@ python benchmarks/decoding_speed.py --peer "ct2=python infer.py ct2 ct2_small --
 Random weights, 15 output tokens exactly (14 and the end of the sentence), sources of 15 random tokens, 8,000 symbols:
 all engines do the same work. Every measurement is a process of its own; rounds are interleaved, so that a busy
 machine hurts all alike. A peer is any command whose last RESULT line is JSON with `sent_cpu_s` (sentences per
-CPU-second); `{beam}` and `{batch}` are put in, OMP_NUM_THREADS and PEERS_THREADS set. One that fails is told and left out.
+CPU-second); `{beam}` and `{batch}` are put in, OMP_NUM_THREADS and PEERS_THREADS set. One that fails is told and left
+out.
 """
 
 import argparse

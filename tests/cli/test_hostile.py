@@ -235,6 +235,7 @@ def test_bad_lines_are_an_error_even_if_they_are_more_than_the_pairs(told, tmp_p
     [
         ("folder", "folder is a folder; name a file in it, or what the names of two aligned files share"),
         ("gone", "gone.source is a link that leads nowhere; mend it"),
+        ("circle.tsv", "circle.tsv is a link that leads nowhere; mend it"),
         ("folder/train", "(--from and --to, or `source` and `target`) by these endings"),
     ],
 )
@@ -246,6 +247,7 @@ def test_what_is_no_corpus_is_told_from_a_typing_error(told, tmp_path, monkeypat
         Path(f"folder/train.{language}").write_text("x\n")
     Path("gone.source").symlink_to("nowhere")
     Path("gone.target").symlink_to("nowhere")
+    Path("circle.tsv").symlink_to("circle.tsv")
     code, output, error = told("check", data)
     assert (code, output) == (3, "")
     assert error.endswith(f"{what}\n")
