@@ -168,7 +168,7 @@ def _regard_steps(options: argparse.Namespace, without: set[str]) -> Iterator[tu
     torch.manual_seed(1)
     config = TrainingConfig(
         steps=options.warm + options.steps,
-        precision="fp32" if "bf16" in without else "bf16",
+        precision="fp32" if "bf16" in without else "auto",  # bf16 where the processor has it
         batch_tokens=options.batch_tokens,
     )
     model = _regard_model(options.shape, Dimensions(VOCABULARY, VOCABULARY, shared=True))
