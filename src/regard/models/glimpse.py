@@ -184,7 +184,7 @@ class GlimpseModel(Model):
     def _anywhere(self, pictures: Tensor) -> Float[Tensor, "batch glimpses 2"]:
         """Uniformly random locations; in use those of a picture follow from its pixels alone."""
         if self.training:
-            return torch.rand(len(pictures), self.num_glimpses, 2, device=pictures.device) * 2 - 1
+            return torch.rand(len(pictures), self.num_glimpses, 2).to(pictures) * 2 - 1
         found = []
         for picture in pictures.float().cpu():
             generator = torch.Generator().manual_seed(zlib.crc32(picture.numpy().tobytes()))

@@ -93,7 +93,7 @@ class AttentionPooling(nn.Module):
     ) -> Float[Tensor, "batch size"]:
         """The sum of weights times regions."""
         memory = self.attention.remember(regions.unsqueeze(1), regions.unsqueeze(1))
-        query = self.query.expand(regions.size(0), 1, 1, -1)
+        query = self.query.repeat(regions.size(0), 1, 1, 1)
         return self.attention(query, memory, record=record)[:, 0, 0]
 
 
