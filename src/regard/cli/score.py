@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regard.cli.options import Device, Json, Threads
-from regard.cli.translate import BatchSize, LengthPenalty, Models, look_at_all, open_models, writer
+from regard.cli.translate import BatchSize, LengthPenalty, Models, open_models, writer
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(
         for pairs in _chunks(_pairs(files or [])):
             done = translator.score(pairs, batch_size=batch_size, **search)
             if dictionary is not None:
-                look_at_all(translator, done, batch_size)
+                translator.look_at_all(done, batch_size=batch_size)
                 for (source, target), scored in zip(pairs, done, strict=True):
                     links.add(source, target, scored.alignment if scored.ids else [])
             for number, scored in enumerate(done, row):
