@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.client import Client as Client
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
     "Chat": "regard.pipelines.chat",
+    "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
     "Recipe": "regard.recipe",
@@ -30,7 +32,17 @@ _PLACES = {
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Chat", "Classification", "Classifier", "Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = [
+    "Chat",
+    "Classification",
+    "Classifier",
+    "Client",
+    "Recipe",
+    "Translation",
+    "Translator",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
