@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier as PictureClassifier
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -26,6 +27,7 @@ _PLACES = {
     "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
+    "PictureClassifier": "regard.pipelines.classify_pictures",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
@@ -37,6 +39,7 @@ __all__ = [
     "Classification",
     "Classifier",
     "Client",
+    "PictureClassifier",
     "Recipe",
     "Translation",
     "Translator",
