@@ -22,13 +22,13 @@ data:
   cache: cache
 model: {model}
 training:
-  epochs: 6
+  epochs: 12
   threads: 1
   precision: fp32
   batch_tokens: 16
   label_smoothing: 0
   schedule: {{kind: constant, learning_rate: 0.01}}
-  evaluate_every: {{epochs: 3}}
+  evaluate_every: {{epochs: 6}}
   metric: accuracy
 """
 MODELS = {
