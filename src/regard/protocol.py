@@ -45,6 +45,19 @@ class Model(nn.Module, ABC):
         """Read the sources and `batch.decoder_input`; predict `batch.labels`. Attention goes to `record`."""
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """Something that knows what it costs."""
+
+    def flops(self, batch: Batch) -> int:
+        """Floating-point operations of `forward` on `batch`, and of reading out the labels that are no padding.
+
+        Counted are products of matrices, convolutions among them (see `regard.operations`), as they are computed:
+        with the padding, where it is computed; with the noise of training, while `training` is on.
+        """
+        ...
+
+
 class State(NamedTuple):
     """What decoding remembers: trees (`regard.trees`) of tensors whose first axis is the batch.
 

@@ -98,7 +98,7 @@ class Translator:
         self.search = first.search
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
         self._models = [model.model.eval() for model in loaded]
-        self._engine = engine or _engine(self._models, precision)
+        self.engine = engine or torch_engine(self._models, precision)
 
     def settings(self, **overrides: object) -> SearchConfig:
         """The model's own search settings with `overrides`, checked.
@@ -137,7 +137,7 @@ class Translator:
             Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
             for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
         ]
-        found = generate(self._engine, requests, config, batch_size=batch_size)
+        found = generate(self.engine, requests, config, batch_size=batch_size)
         results = []
         for text, source, hypotheses in zip(texts, sources, found, strict=True):
             best, *others = (
@@ -186,7 +186,7 @@ class Translator:
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        for token in self._engine.stream(Request(source, row=row), config):
+        for token in self.engine.stream(Request(source, row=row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
             # A character may need several tokens; until it is whole, it is not said.
@@ -258,7 +258,12 @@ class Translator:
         )
 
 
-def _engine(models: Sequence[torch.nn.Module], precision: Precision) -> TorchEngine:
+def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32") -> TorchEngine:
+    """The models themselves; several are an ensemble.
+
+    Raises:
+        UsageError: int8 is not for the device where they are.
+    """
     device = next(models[0].parameters()).device
     if precision == "int8":
         if device.type != "cpu":

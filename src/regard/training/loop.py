@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import UsageError, UserError
+from regard.evaluation.flops import training_flops
 from regard.protocol import Batch
 from regard.symbols import PAD
 from regard.training.config import TrainingConfig as TrainingConfig
@@ -287,6 +288,7 @@ def _losses(model: nn.Module, batch: Batch, config: TrainingConfig, now: Positio
     device = next(model.parameters()).device
     precision: Literal["bf16", "fp32"] = "bf16" if now.precision == "bf16" else "fp32"
     if config.reward is None:
+        now.flops += training_flops(model, batch)
         with autocast(precision, device):
             # The labels stay where they are: see `sequence_loss`.
             loss = sequence_loss(model(batch.to(device)), batch.labels, label_smoothing=config.label_smoothing)
@@ -294,6 +296,7 @@ def _losses(model: nn.Module, batch: Batch, config: TrainingConfig, now: Positio
         return
     seed = (config.seed << 32) + now.step
     for part, weights in weighted_batches(model, batch.to(device), config.reward, seed=seed):
+        now.flops += training_flops(model, part)
         with autocast(precision, device):
             loss = sequence_loss(model(part), part.labels, weights=weights)
         yield loss
