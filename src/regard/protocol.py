@@ -11,11 +11,16 @@ from regard.data.batch import Batch as Batch
 
 
 class Dimensions(NamedTuple):
-    """What the data tells `build`: the sizes of the vocabularies, and whether they are one."""
+    """What the data tells `build`: the sizes of the vocabularies, and whether they are one.
+
+    Of pictures `source` is the number of channels; `height` and `width`, in pixels, are 0 for text.
+    """
 
     source: int
     target: int
     shared: bool = False
+    height: int = 0
+    width: int = 0
 
 
 class Output(NamedTuple):

@@ -93,6 +93,7 @@ class Translator:
         for other in loaded[1:]:
             if other.vocabularies != first.vocabularies:
                 raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        _ = first.vocabularies.source_tokenizer  # or this is no model to translate with
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.search = first.search
@@ -208,7 +209,7 @@ class Translator:
         """
         weights = token_alignment(watched, site=site, heads=heads)
         source, target = watched.source[:-1], watched.target[:-1]  # without `EOS`
-        words = self.vocabularies.source.words(source), self.vocabularies.target.words(target)
+        words = self.vocabularies.source_tokenizer.words(source), self.vocabularies.target.words(target)
         return hard_links(word_alignment(weights, *words))
 
     def replace_unknown(self, translation: Translation) -> Translation:
@@ -221,14 +222,14 @@ class Translator:
         parts, words = translation.text.split(NAMES[UNK]), clean_line(translation.source).split()
         if len(parts) != len(places) + 1 or not (places or translation.alternatives):
             return translation
-        numbers = self.vocabularies.source.words(translation.source_ids[:-1])
+        numbers = self.vocabularies.source_tokenizer.words(translation.source_ids[:-1])
         by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
         copied = [words[int(by_word[place].argmax())] for place in places]
         text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
         return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
 
     def _encode(self, text: str) -> list[int]:
-        return [EOS] if is_blank(text) else [*self.vocabularies.source.encode(clean_line(text)), EOS]
+        return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _encode_target(self, text: str) -> list[int]:
         return self.vocabularies.target.encode(clean_line(text)) if text else []
@@ -249,7 +250,7 @@ class Translator:
             score=hypothesis.score,
             normalised_score=hypothesis.normalised,
             tokens=self.vocabularies.target.pieces(hypothesis.tokens),
-            source_tokens=self.vocabularies.source.pieces(source[:-1]),
+            source_tokens=self.vocabularies.source_tokenizer.pieces(source[:-1]),
             token_scores=hypothesis.token_scores,
             ids=hypothesis.tokens,
             source_ids=source,
