@@ -32,7 +32,9 @@ _BASELINE_DECAY = 0.9
 class HardConfig(base.Config):
     """How locations are learnt that are drawn (section 4.1): the values of the paper's own program."""
 
-    sampled: float = Field(0.5, gt=0, le=1)  # how often a location is drawn; else the mean is seen, as in soft attention
+    sampled: float = Field(
+        0.5, gt=0, le=1
+    )  # how often a location is drawn; else the mean is seen, as in soft attention
     reinforce_weight: float = Field(0.1, gt=0)  # lambda_r, of (log p(y | s) - b) * log p(s)
     entropy_weight: float = Field(0.002, ge=0)  # lambda_e, of H[s]
 
