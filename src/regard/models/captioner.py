@@ -64,7 +64,7 @@ class Config(base.Config):
 
 
 class Look(nn.Module):
-    """z_t = beta_t * (the regions' answer to h_{t-1}), beta_t = sigmoid(f_beta(h_{t-1})), one number (section 4.2.1)."""
+    """z_t = beta_t * (the regions' answer to h_{t-1}), with one number beta_t = sigmoid(f_beta(h_{t-1})) (4.2.1)."""
 
     def __init__(self, attention: Attention | None, decoder_size: int) -> None:
         """Without attention the answer is always the mean of the regions."""
@@ -159,8 +159,8 @@ class Captioner(Model):
     def _reinforce(self, hard: HardConfig, scores: Tensor, weights: Tensor, said: Tensor, labels: Tensor) -> Tensor:
         """What, minimised, follows lambda_r (log p(y | s) - b) d log p(s) + lambda_e dH[s] (equation 12).
 
-        A location is weighed by the words from its own on: what was said before does not depend on it, so leaving it out
-        changes the gradient's mean by nothing and its variance by much. b of a word is the moving mean over all words.
+        A location is weighed by the words from its own on: what was said before does not depend on it, so leaving it
+        out changes nothing of the gradient's mean, and much of its variance. b of a word is the moving mean of words.
         """
         real = labels != PAD
         with torch.no_grad():

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from regard.data.batching import pad
 from regard.decoding.search import Hypothesis, SearchConfig, search, stream
@@ -17,9 +18,12 @@ NOTHING = Hypothesis([], 0.0, 0.0, [])  # what an empty source becomes
 
 
 class Request(NamedTuple):
-    """One source to work on: ids ending in `EOS`, the prefix of its outputs, its number in the whole input."""
+    """One source to work on: ids ending in `EOS`, the prefix of its outputs, its number in the whole input.
 
-    source: Sequence[int]
+    In place of ids a source may be a picture (channels, height, width), or the regions of one (regions, features).
+    """
+
+    source: Sequence[int] | Tensor
     prefix: Sequence[int] = ()
     row: int = 0
 
@@ -74,14 +78,25 @@ def generate(
     return outputs
 
 
+def collate_sources(sources: Sequence[Sequence[int] | Tensor]) -> Tensor:
+    """Sources of one kind as a batch: ids padded, pictures one on the other."""
+    pictures = [source for source in sources if isinstance(source, Tensor)]
+    if pictures:
+        return torch.stack(pictures)
+    return pad([source for source in sources if not isinstance(source, Tensor)])
+
+
+def _length(source: Sequence[int] | Tensor) -> int:
+    """Positions with `EOS`; a picture is one, and never empty."""
+    return 2 if isinstance(source, Tensor) else len(source)
+
+
 def _batches(requests: Sequence[Request], batch_size: int, max_positions: int) -> list[list[int]]:
-    order = sorted(
-        (row for row, request in enumerate(requests) if len(request.source) > 1),
-        key=lambda row: -len(requests[row].source),
-    )
+    lengths = [_length(request.source) for request in requests]
+    order = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
     batches, start = [], 0
     while start < len(order):
-        longest = len(requests[order[start]].source)
+        longest = lengths[order[start]]
         size = max(1, min(batch_size, max_positions // longest))
         batches.append(order[start : start + size])
         start += size
