@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.pipelines.caption import Caption as Caption
+    from regard.pipelines.caption import Captioner as Captioner
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
+    "Caption": "regard.pipelines.caption",
+    "Captioner": "regard.pipelines.caption",
     "Chat": "regard.pipelines.chat",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
@@ -26,7 +30,7 @@ _PLACES = {
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Chat", "Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = ["Caption", "Captioner", "Chat", "Recipe", "Translation", "Translator", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

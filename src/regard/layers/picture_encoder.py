@@ -39,6 +39,8 @@ class PictureEncoder(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch regions size"]:
         """One vector a region."""
+        # Channels last: convolutions take two thirds of the time on a CPU, and a region's vector lies in one piece.
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             volume: Tensor = self.network(pictures)
         return volume.flatten(2).transpose(1, 2)

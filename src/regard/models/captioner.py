@@ -39,11 +39,14 @@ class HardConfig(base.Config):
     entropy_weight: float = Field(0.002, ge=0)  # lambda_e, of H[s]
 
 
+_HARD = HardConfig.model_validate({})
+
+
 class Config(base.Config):
     """Sizes are m of an embedding, n of the decoder; D is what the encoder gives."""
 
     kind: Literal["captioner"] = "captioner"
-    encoder: PictureEncoderConfig = ResidualNetworkConfig()
+    encoder: PictureEncoderConfig = ResidualNetworkConfig.model_validate({})
     attention: Literal["soft", "hard", "none"] = "soft"
     embedding_size: int = Field(256, ge=1)
     decoder_size: int = Field(512, ge=1)
@@ -109,7 +112,7 @@ class Captioner(Model):
         self.readout = nn.Linear(config.embedding_size, num_words)  # L_o
         self.dropout = Dropout(config.dropout)
         self.doubly_stochastic = 1.0 if config.doubly_stochastic is None else config.doubly_stochastic
-        self.hard = (config.hard or HardConfig()) if config.attention == "hard" else None
+        self.hard = (config.hard or _HARD) if config.attention == "hard" else None
         # b: the moving mean of log p of a word. It is training's, but a resumed run must go on from it.
         self.register_buffer("baseline", torch.zeros(()))
 
@@ -207,4 +210,4 @@ def _attention(config: Config, region_size: int) -> Attention | None:
     score = Additive(config.decoder_size, region_size, config.attention_size or config.decoder_size)
     if config.attention == "soft":
         return Attention(score, site=SITE)
-    return HardAttention(score, site=SITE, sampled=(config.hard or HardConfig()).sampled)
+    return HardAttention(score, site=SITE, sampled=(config.hard or _HARD).sampled)

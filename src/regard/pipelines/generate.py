@@ -52,7 +52,7 @@ class TorchEngine:
         """The n best outputs of every request."""
         return search(
             self.model,
-            pad([request.source for request in requests]).to(self.device),
+            collate_sources([request.source for request in requests]).to(self.device),
             config,
             prefixes=[request.prefix for request in requests] if any(request.prefix for request in requests) else None,
             rows=[request.row for request in requests],
@@ -60,7 +60,7 @@ class TorchEngine:
 
     def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
         """The tokens of one output, each as soon as it is known."""
-        source = pad([request.source]).to(self.device)
+        source = collate_sources([request.source]).to(self.device)
         return stream(self.model, source, config, prefix=request.prefix, row=request.row)
 
 

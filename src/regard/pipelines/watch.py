@@ -23,8 +23,9 @@ Link = tuple[int, int]
 class Watched(NamedTuple):
     """Attention weights of one pair by site, (heads, queries, keys), without padding.
 
-    `source` ends in `EOS`, and is empty where it was a picture; `target` ends in `EOS` too: row t of a decoder's site is what was looked at when token t of
-    `target` was said. Its own past (`decoder.0.self`) begins with `BOS`, so there key t is what stands before token t.
+    `source` ends in `EOS`, and is empty where it was a picture; `target` ends in `EOS` too. Row t of a decoder's site
+    is what was looked at when token t of `target` was said. Its own past (`decoder.0.self`) begins with `BOS`, so
+    there key t is what stands before token t.
     """
 
     source: list[int]
