@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from regard.pipelines.caption import Caption as Caption
     from regard.pipelines.caption import Captioner as Captioner
     from regard.pipelines.chat import Chat as Chat
+    from regard.pipelines.classify import Classification as Classification
+    from regard.pipelines.classify import Classifier as Classifier
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -24,13 +26,26 @@ _PLACES = {
     "Caption": "regard.pipelines.caption",
     "Captioner": "regard.pipelines.caption",
     "Chat": "regard.pipelines.chat",
+    "Classification": "regard.pipelines.classify",
+    "Classifier": "regard.pipelines.classify",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Caption", "Captioner", "Chat", "Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = [
+    "Caption",
+    "Captioner",
+    "Chat",
+    "Classification",
+    "Classifier",
+    "Recipe",
+    "Translation",
+    "Translator",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,9 +72,10 @@ def command(
         }.items()
         if value is not None
     }
-    from regard.cli.translate import writer
+    from regard.cli.translate import find_device, writer
+    from regard.pipelines.caption import Captioner
 
-    captioner = _open(model, device=device, threads=threads)
+    captioner = Captioner.load(*(model or []), device=find_device(device, threads=threads))
     captioner.settings(**given)  # a wrong option shall not wait for the first picture
     if attention is not None:
         _require_attention(captioner, attention)
@@ -89,17 +90,6 @@ def command(
                     _draw(result, attention / f"{number:05}-{Path(result.image).stem}.png")
                 number += 1
     return DataError.exit_code if num_unread else 0
-
-
-def _open(model: list[Path] | None, *, device: str, threads: int | None) -> "Captioner":
-    import torch
-
-    from regard.pipelines.caption import Captioner
-    from regard.training.numerics import choose_device
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return Captioner.load(*(model or []), device=str(choose_device(device)))
 
 
 def _paths(images: list[Path] | None) -> Iterator[Path]:

@@ -87,7 +87,7 @@ class Row(NamedTuple):
 # (an earlier version of it). GNMT's EN-DE time is not in its paper: one day is what the printed cost implies.
 TABLE_2 = (
     Row("ByteNet", "bytenet", Cell(23.75)),
-    Row("Deep-Att + PosUnk", "deep_att", None, Cell(39.2, 1.0e20, Training(32, "K40", 10))),
+    Row("Deep-Att + PosUnk", "deep_att", None, Cell(39.2, 1.0e20, Training(32, "K40", 10), "paper")),
     Row(
         "GNMT + RL",
         "gnmt",
@@ -101,7 +101,7 @@ TABLE_2 = (
         Cell(40.46, 1.5e20, Training(8, "M40", 37), "wmt14-en-fr"),
     ),
     Row("MoE", "moe", Cell(26.03, 2.0e19, Training(64, "K40", 1)), Cell(40.56, 1.2e20, Training(64, "K40", 6))),
-    Row("Deep-Att + PosUnk Ensemble", "deep_att", None, Cell(40.4, 8.0e20, Training(32, "K40", 10, 8))),
+    Row("Deep-Att + PosUnk Ensemble", "deep_att", None, Cell(40.4, 8.0e20, Training(32, "K40", 10, 8), "paper")),
     Row(
         "GNMT + RL Ensemble",
         "gnmt",

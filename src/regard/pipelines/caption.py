@@ -16,6 +16,7 @@ from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.picture_file import read_picture
+from regard.data.pictures import Pictures
 from regard.decoding.ensemble import Ensemble
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import UsageError
@@ -84,8 +85,8 @@ class Captioner:
         for other in loaded[1:]:
             if other.vocabularies != first.vocabularies:
                 raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        self.vocabularies = first.vocabularies
         self.reader = first.vocabularies.pictures
-        self.target = first.vocabularies.target
         self.search = first.search
         self._models = [model.model.eval() for model in loaded]
         decodable = [model for model in self._models if isinstance(model, Decodable)]
@@ -122,6 +123,15 @@ class Captioner:
         """
         shape = self.reader.shape
         return self.reader.fitted(read_picture(Path(image), channels=shape[2], wanted=shape[:2]).pixels)
+
+    def read_from(self, pictures: Pictures, name: str) -> Pixels:
+        """The same for a picture of a corpus.
+
+        Raises:
+            DataError: it cannot be read, or leads out of the corpus's folder.
+        """
+        shape = self.reader.shape
+        return self.reader.fitted(pictures.read(name, channels=shape[2], wanted=shape[:2]).pixels)
 
     def caption(
         self, images: str | Path | Sequence[str | Path], *, batch_size: int = BATCH_SIZE, **search: Any
@@ -192,10 +202,10 @@ class Captioner:
     def _caption(self, image: str, pixels: Pixels, hypothesis: Hypothesis) -> Caption:
         return Caption(
             image=image,
-            text=self.target.decode(hypothesis.tokens),
+            text=self.vocabularies.target.decode(hypothesis.tokens),
             score=hypothesis.score,
             normalised_score=hypothesis.normalised,
-            tokens=self.target.pieces(hypothesis.tokens),
+            tokens=self.vocabularies.target.pieces(hypothesis.tokens),
             token_scores=hypothesis.token_scores,
             ids=hypothesis.tokens,
             pixels=pixels,

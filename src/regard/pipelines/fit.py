@@ -15,11 +15,12 @@ from regard.config.document import parse_yaml
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset, Vocabularies, prepare
 from regard.errors import DataError, UsageError, UserError
+from regard.pipelines import memory
 from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.finish import publish_model
-from regard.pipelines.start import open_start, start_from
+from regard.pipelines.start import open_start, refuse_misfit, start_from
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model
@@ -130,9 +131,7 @@ class Job:
             )
             return self.validated.scores
 
-        training = self.recipe.training
-        assert isinstance(training.batch_tokens, int), "settled by _prepare"
-        batches = Batches(self.dataset.train, batch_tokens=training.batch_tokens, seed=training.seed)
+        training, batches = self.recipe.training, _batches(self.recipe, self.dataset)
         try:
             yield from train(
                 self.model, batches, training, evaluate=evaluate, state=self.state, should_stop=should_stop
@@ -257,14 +256,18 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     card = run_card(recipe, dataset.vocabularies, machine=machine, device=str(place), command=command)
     _check_data(run, card)
     card["signatures"] = run.card().get("signatures", {})
+    dimensions = dimensions_of(dataset.vocabularies)
+    memory.refuse_too_large(recipe, dimensions, place)
     torch.manual_seed(recipe.training.seed)
-    model = recipe.build(dimensions_of(dataset.vocabularies)).to(place)
+    model = recipe.build(dimensions).to(place)
+    refuse_misfit(model, dataset.vocabularies, recipe.kind)
     if start is not None:
         start_from(model, start)
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)
         recipe = recipe.with_training(batch_tokens=tokens)
+    notes += memory.warnings(recipe, model, _batches(recipe, dataset))
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
@@ -275,6 +278,12 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     prepared = _describe(recipe, run, dataset, model, state, machine, [*notes, *changes, *dataset.report])
     notes.clear()
     return Job(recipe, run, dataset, model, state, card, prepared, notes, last_saved=state.position.step)
+
+
+def _batches(recipe: Recipe, dataset: Dataset) -> Batches:
+    tokens = recipe.training.batch_tokens
+    assert isinstance(tokens, int), "settled by _prepare"
+    return Batches(dataset.train, batch_tokens=tokens, seed=recipe.training.seed)
 
 
 def _changes(run: RunFolder, recipe: Recipe) -> list[str]:

@@ -1,11 +1,13 @@
-"""Beginning a run with the weights and the tokenizers of a model that is trained already."""
+"""Beginning a run: a model that suits its data, perhaps with the weights and tokenizers of one that is trained."""
 
 from pathlib import Path
 
 from torch import nn
 
 from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.data.dataset import Vocabularies
 from regard.errors import UsageError
+from regard.protocol import Decodable, Labeller
 
 _SHOWN = 3
 
@@ -38,6 +40,25 @@ def start_from(model: nn.Module, start: LoadedModel) -> None:
             f"{'; '.join(differences[:_SHOWN])}{more}; take its block `model` over"
         )
     model.load_state_dict(theirs)
+
+
+def refuse_misfit(model: nn.Module, vocabularies: Vocabularies, kind: str) -> None:
+    """Accept a model that generates texts for targets that are texts, and one that labels for labels and tags.
+
+    Raises:
+        UsageError: it is the other way round.
+    """
+    target = vocabularies.target
+    if not target.ends_with_eos and not isinstance(model, Labeller):
+        raise UsageError(
+            f"a model of kind {kind} generates texts, but data.target_tokenizer is of kind {target.kind}; "
+            "take another one of the two"
+        )
+    if target.ends_with_eos and not isinstance(model, Decodable):
+        raise UsageError(
+            f"a model of kind {kind} gives labels, but the target tokenizer is of kind {target.kind}; "
+            "set data.target_tokenizer to {kind: labels}, or {kind: tags} for one a word"
+        )
 
 
 def _shape(state: dict[str, object], name: str) -> str:
