@@ -141,9 +141,9 @@ class Translator:
         config = self.settings(**search)
         if not self.reads_source:
             prefixes = [" ".join(filter(None, parts)) for parts in zip(prefixes, texts, strict=True)]
-        sources = [self._encode(text) for text in texts]
+        sources = [self.encode_source(text) for text in texts]
         requests = [
-            Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
+            Request(source if len(source) <= self.longest else [EOS], self.encode_target(prefix), first_row + row)
             for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
         ]
         found = generate(self.engine, requests, config, batch_size=batch_size, skip_empty=self.reads_source)
@@ -168,7 +168,7 @@ class Translator:
         """
         config = self.settings(**search)
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = [(self._encode(source), self._encode_target(target)) for source, target in pairs]
+        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
         for number, sides in enumerate(ids, 1):
             if max(map(len, sides)) >= self.longest:
                 raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
@@ -180,7 +180,7 @@ class Translator:
 
     def can_read(self, text: str) -> bool:
         """Whether `text` is short enough for the model."""
-        return len(self._encode(text)) <= self.longest
+        return len(self.encode_source(text)) <= self.longest
 
     def stream(self, text: str, *, row: int = 0, **search: object) -> Iterator[str]:
         """One output for `text`, piece by piece as it is found; together the pieces are the whole.
@@ -191,11 +191,11 @@ class Translator:
             UsageError: a setting is wrong, or `text` is too long for the model.
             DataError: `text` holds half a surrogate pair.
         """
-        config, source = self.settings(**search), self._encode(text)
+        config, source = self.settings(**search), self.encode_source(text)
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        prefix = [] if self.reads_source else self._encode_target(text)
+        prefix = [] if self.reads_source else self.encode_target(text)
         for token in self.engine.stream(Request(source, prefix, row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
@@ -237,12 +237,14 @@ class Translator:
         text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
         return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
 
-    def _encode(self, text: str) -> list[int]:
+    def encode_source(self, text: str) -> list[int]:
+        """The ids that the model reads for `text`, `EOS` at their end; `EOS` alone of nothing or if it reads none."""
         if is_blank(text) or not self.reads_source:
             return [EOS]
         return [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
-    def _encode_target(self, text: str) -> list[int]:
+    def encode_target(self, text: str) -> list[int]:
+        """The ids of an output, or of the beginning of one, without `EOS`."""
         return self.vocabularies.target.encode(clean_line(text)) if text else []
 
     def _notice(self, source: list[int], hypothesis: Hypothesis, config: SearchConfig) -> str | None:

@@ -56,8 +56,8 @@ def create_app(models: Models, settings: Settings) -> App:
         api.include_router(router)
     api.add_api_route("/", _to_the_page, include_in_schema=False)
     api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
-    for path in ("explorer", "static"):
-        api.mount(f"/{path}", StaticFiles(directory=Path(str(STATIC / path)), html=True), name=path)
+    api.include_router(explorer.page_router())
+    api.mount("/static", StaticFiles(directory=Path(str(STATIC / "static"))), name="static")
     return Guard(api, settings, models.worker.metrics)
 
 
