@@ -78,6 +78,15 @@ class Labeller(Protocol):
         ...
 
 
+@runtime_checkable
+class Pretrained(Protocol):
+    """Something of which a part begins from weights that come from elsewhere."""
+
+    def load_pretrained(self) -> None:
+        """Take them over, where there are any; called once, before a fresh run. A saved model holds its own."""
+        ...
+
+
 class State(NamedTuple):
     """What decoding remembers: trees (`regard.trees`) of tensors whose first axis is the batch.
 

@@ -19,6 +19,8 @@ EXACT = {"rtol": 0, "atol": 1e-9}
 PICTURES = Dimensions(3, UNSHARED.target, height=9, width=11)
 ENCODER = {"kind": "resnet", "stem_width": 4, "widths": [4, 5], "depths": [1, 1]}
 
+BOTTLENECKS = {"kind": "resnet", "stem": "large", "block": "bottleneck", "widths": [4, 8], "depths": [2, 1]}
+
 
 def captioner_model(**settings: object) -> Captioner:
     """A tiny captioner, all parameters random, in evaluation, no two sizes the same; 3 x 3 regions of 5 numbers."""
@@ -66,6 +68,9 @@ class FromTokens(Model):
 
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         return self.model(batch._replace(source=self.seen(batch.source)), record)
+
+    def flops(self, batch: Batch) -> int:
+        return self.model.flops(batch._replace(source=self.seen(batch.source)))
 
     def encode(self, source: Tensor) -> State:
         return self.model.encode(self.seen(source))

@@ -33,9 +33,11 @@ def flops_per_token(model: nn.Module, dimensions: Dimensions, length: int = TYPI
 
 
 def sentence(dimensions: Dimensions, length: int) -> Batch:
-    """A pair of `length` tokens on either side, its `EOS` included."""
+    """A pair of `length` tokens on either side, its `EOS` included; or a picture and so many tokens."""
     source, target = (torch.full((1, length), min(EOS + 1, size - 1)) for size in dimensions[:2])
     source[:, -1] = target[:, -1] = EOS
+    if dimensions.height:
+        source = torch.zeros(1, dimensions.source, dimensions.height, dimensions.width)
     return Batch(source, torch.cat([torch.tensor([[BOS]]), target], 1))
 
 

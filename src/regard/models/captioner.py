@@ -5,6 +5,7 @@ e_ti = w . tanh(W_a a_i + W_h h_{t-1}), alpha_t = softmax(e_t), and sees z_t = b
 beta_t * a_s with s drawn from alpha_t (hard). `attention: none` sees the mean of all regions whatever it says.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -22,9 +23,11 @@ from regard.layers.embedding import Embedding
 from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig
 from regard.layers.recurrent import Recurrent, States, follow, initialise
 from regard.layers.residual_network import ResidualNetworkConfig
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
+READS_PICTURES = True
 SITE = "decoder.cross"
 _BASELINE_DECAY = 0.9
 
@@ -93,6 +96,14 @@ class Look(nn.Module):
         context: Tensor = self.attention(hidden[:, None, None], memory, record=record)[:, 0, 0]
         return gate * context
 
+    def flops(self, rows: int, words: int, regions: int, region_size: int) -> int:
+        """Operations of `remember` and of all words."""
+        gates = of_matrices(self.gate, rows * words)
+        if self.attention is None:
+            return gates
+        looked = self.attention.flops(rows, words, regions, region_size)
+        return gates + self.attention.score.key_flops(rows * regions) + looked
+
 
 class Captioner(Model):
     """Encoder, two networks for the first state, LSTM, and the deep output layer."""
@@ -120,7 +131,7 @@ class Captioner(Model):
         """Teacher forcing."""
         memory, states = self.encode(batch.source)
         embedded = self.dropout(self.embedding(batch.decoder_input))
-        steps = AttentionRecord()
+        steps = AttentionRecord(None if record is None else record.override)
         hidden, contexts, _ = follow(self.recurrent, embedded, states, lambda h: self.look(h, memory, steps))
         looked = AttentionRecord()
         looked.add_steps(steps)
@@ -128,6 +139,24 @@ class Captioner(Model):
             record.add_steps(looked)
         said = self._deep_output(embedded, hidden, contexts)
         return Output(said, self.readout, self._penalty(looked, said, batch.labels) if self.training else None)
+
+    def load_pretrained(self) -> None:
+        """Give the encoder the weights that the configuration names."""
+        self.encoder.load_pretrained()
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`; every caption is as long as the longest. Read before, regions cost nothing."""
+        (rows, words), source = batch.labels.shape, batch.source
+        total, regions = 0, source.size(1)
+        if source.ndim == 4:
+            height, width = source.shape[2:]
+            total, regions = self.encoder.flops(rows, height, width), math.prod(self.encoder.grid(height, width))
+        total += sum(of_matrices(layer, rows) for layer in (self.first_hidden, self.first_cell))
+        total += self.look.flops(rows, words, regions, self.encoder.size) + self.recurrent.flops(rows * words)
+        total += sum(of_matrices(layer, rows * words) for layer in (self.from_hidden, self.from_context))
+        if self.training and self.hard is not None:  # all words are read out once more, for their reward
+            total += of_matrices(self.readout, rows * words)
+        return total + of_matrices(self.readout, batch.num_target_tokens)
 
     def encode(self, source: Tensor) -> State:
         """Read pictures (batch, channels, height, width), or regions (batch, regions, D) that were read before."""

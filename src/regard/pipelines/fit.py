@@ -23,7 +23,7 @@ from regard.pipelines.finish import publish_model
 from regard.pipelines.start import open_start, refuse_misfit, start_from
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
-from regard.protocol import Model
+from regard.protocol import Model, Pretrained
 from regard.recipe import Recipe
 from regard.training.events import Evaluated, Finished, Improved, Step
 from regard.training.loop import train
@@ -263,6 +263,8 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     refuse_misfit(model, dataset.vocabularies, recipe.kind)
     if start is not None:
         start_from(model, start)
+    elif checkpoint is None and isinstance(model, Pretrained):
+        model.load_pretrained()
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)
