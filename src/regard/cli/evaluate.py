@@ -105,6 +105,8 @@ def command(
         values = [_alignment_error(alignments, gold, first_word)]
     else:
         machine = Machine(device, threads, batch_size)
+        if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
+            raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
         reader = _reader(model, hypotheses, machine)
         corpus = _corpus(data, format, source, target, reader=reader, images=images)
         items = _items(corpus)
