@@ -6,9 +6,3 @@ from torch import nn
 def of_matrices(module: nn.Module, rows: int) -> int:
     """Floating-point operations where so many vectors meet every weight matrix of `module` once."""
     return 2 * rows * sum(weight.numel() for weight in module.parameters() if weight.ndim == 2)
-
-
-def of_convolution(convolution: nn.Conv2d, number: int, rows: int, columns: int) -> int:
-    """Operations of a convolution whose padding makes n pixels n / stride, on so many volumes (rows, columns)."""
-    down, across = convolution.stride
-    return 2 * number * -(-rows // down) * -(-columns // across) * convolution.weight.numel()

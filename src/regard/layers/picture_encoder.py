@@ -1,5 +1,6 @@
 """Picture in, regions out: the vectors a_1 .. a_L that attention chooses from (Xu et al. 2015, section 3.1.1)."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from regard.layers.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Config, read_weights
+from regard.layers.efficientnet_lite0 import EfficientNetLite0, EfficientNetLite0Config
 from regard.layers.residual_network import ResidualNetwork, ResidualNetworkConfig
 
 PictureEncoderConfig = Annotated[ResidualNetworkConfig | EfficientNetLite0Config, Field(discriminator="kind")]
@@ -24,14 +25,14 @@ class PictureEncoder(nn.Module):
         """Raises `ValueError` where the encoder's weights are for pictures with another number of channels."""
         super().__init__()
         self.frozen = False
-        self._weights: str | None = None
+        self.weights: str | None = None  # where they come from at first; None: they are random
         if isinstance(config, ResidualNetworkConfig):
             self.network: ResidualNetwork | EfficientNetLite0 = ResidualNetwork(config, channels)
         else:
             if channels != 3:
                 raise ValueError(f"efficientnet_lite0 reads 3 channels, not {channels}: set data.picture.channels to 3")
             self.network = EfficientNetLite0()
-            self.frozen, self._weights = config.frozen, config.weights
+            self.frozen, self.weights = config.frozen, config.weights
         self.size = self.network.size
         if self.frozen:
             self.network.requires_grad_(False)
@@ -55,16 +56,14 @@ class PictureEncoder(nn.Module):
         """Operations on so many pictures."""
         return self.network.flops(number, height, width)
 
-    def load_pretrained(self) -> None:
-        """Take over the weights that the configuration names; without any, do nothing.
+    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the state dict that `weights` names.
 
         Raises:
-            UsageError: the package with the weights is not installed.
-            ModelError: the file does not hold them.
+            RuntimeError: a tensor is missing, unknown, or of another shape.
         """
-        if self._weights is not None and isinstance(self.network, EfficientNetLite0):
-            state, origin = read_weights(self._weights)
-            self.network.load_packaged(state, origin=origin)
+        assert isinstance(self.network, EfficientNetLite0)
+        self.network.load_packaged(state)
 
     def train(self, mode: bool = True) -> "PictureEncoder":
         """Training mode, for all but what is frozen."""

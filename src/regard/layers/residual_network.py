@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.config import base
-from regard.layers.stack import Stack
-from regard.operations import of_convolution
 
 BlockName = Literal["basic", "bottleneck"]
 StemName = Literal["large", "small"]
@@ -54,10 +52,12 @@ class Block(nn.Module):
         super().__init__()
         self.stride = stride
         if kind == "basic":
-            self.convolutions = Stack([_convolution(inputs, outputs, 3, stride), _convolution(outputs, outputs, 3)])
+            self.convolutions = nn.ModuleList(
+                [_convolution(inputs, outputs, 3, stride), _convolution(outputs, outputs, 3)]
+            )
         else:
             inner = outputs // _REDUCTION
-            self.convolutions = Stack(
+            self.convolutions = nn.ModuleList(
                 [_convolution(inputs, inner, 1), _convolution(inner, inner, 3, stride), _convolution(inner, outputs, 1)]
             )
         changes = stride != 1 or inputs != outputs
@@ -92,7 +92,7 @@ class ResidualNetwork(nn.Module):
         kernel_size = 7 if config.stem == "large" else 3
         self.stem = _convolution(channels, config.stem_width, kernel_size, 2)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1) if config.stem == "large" else nn.Identity()
-        self.blocks = Stack(_blocks(config))
+        self.blocks = nn.Sequential(*_blocks(config))
         self.size = config.widths[-1]
         self.num_halvings = len(config.widths) + (config.stem == "large")
 
@@ -100,9 +100,7 @@ class ResidualNetwork(nn.Module):
         """The last stage's volume, (batch, size, rows, columns)."""
         if self.coordinates:
             pictures = with_coordinates(pictures)
-        volume: Tensor = self.pool(functional.relu(self.stem(pictures)))
-        for block in self.blocks:
-            volume = block(volume)
+        volume: Tensor = self.blocks(self.pool(functional.relu(self.stem(pictures))))
         return volume
 
     def flops(self, number: int, height: int, width: int) -> int:
@@ -112,17 +110,25 @@ class ResidualNetwork(nn.Module):
         if isinstance(self.pool, nn.MaxPool2d):
             rows, columns = _half(rows), _half(columns)
         for block in self.blocks:
+            assert isinstance(block, Block)
             total += block.flops(number, rows, columns)
             if block.stride == 2:
                 rows, columns = _half(rows), _half(columns)
         return total
 
 
+def of_convolution(convolution: nn.Conv2d, number: int, rows: int, columns: int) -> int:
+    """Operations of a convolution whose padding makes n pixels n / stride, on so many volumes (rows, columns)."""
+    down, across = convolution.stride
+    return 2 * number * -(-rows // down) * -(-columns // across) * convolution.weight.numel()
+
+
 def _half(length: int) -> int:
     return (length + 1) // 2
 
 
-def _first(layer: nn.Sequential) -> nn.Conv2d:
+def _first(layer: nn.Module) -> nn.Conv2d:
+    assert isinstance(layer, nn.Sequential)
     convolution = layer[0]
     assert isinstance(convolution, nn.Conv2d)
     return convolution

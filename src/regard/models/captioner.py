@@ -6,6 +6,7 @@ beta_t * a_s with s drawn from alpha_t (hard). `attention: none` sees the mean o
 """
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -140,9 +141,14 @@ class Captioner(Model):
         said = self._deep_output(embedded, hidden, contexts)
         return Output(said, self.readout, self._penalty(looked, said, batch.labels) if self.training else None)
 
-    def load_pretrained(self) -> None:
-        """Give the encoder the weights that the configuration names."""
-        self.encoder.load_pretrained()
+    @property
+    def pretrained(self) -> str | None:
+        """The weights from which the encoder begins."""
+        return self.encoder.weights
+
+    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
+        """Give them to it."""
+        self.encoder.load_pretrained(state)
 
     def flops(self, batch: Batch) -> int:
         """Operations of `forward`; every caption is as long as the longest. Read before, regions cost nothing."""
