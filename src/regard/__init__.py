@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier as PictureClassifier
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -28,6 +29,7 @@ _PLACES = {
     "Chat": "regard.pipelines.chat",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
+    "PictureClassifier": "regard.pipelines.classify_pictures",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
@@ -40,6 +42,7 @@ __all__ = [
     "Chat",
     "Classification",
     "Classifier",
+    "PictureClassifier",
     "Recipe",
     "Translation",
     "Translator",

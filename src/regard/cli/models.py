@@ -39,7 +39,8 @@ def command(
     """List every kind of model with its presets, its parameters, what a token costs, and where it comes from.
 
     FLOPs are the counted floating-point operations of the forward pass a target token, in a pair of 25 tokens on
-    either side, or of 25 tokens on a picture of 224 x 224 pixels; training takes three times as many.
+    either side, of 25 tokens on a picture of 224 x 224 pixels, or of the picture's one label; training takes three
+    times as many.
 
     A recipe names one as `model: {kind: KIND, preset: PRESET}`; every other setting can be given beside it, and
     `regard train RECIPE --print-config` shows all of them.
