@@ -73,7 +73,8 @@ def test_a_picture_gets_its_label(client, folders, tmp_path):
     (tmp_path / "x.png").write_bytes(picture_file())
     body = {"picture": base64.b64encode(picture_file()).decode(), "n_best": 3}
     answer = client.post("/v1/classify/picture", json=body).json()
-    (found,) = regard.PictureClassifier.load(folders[1]).classify([tmp_path / "x.png"])
+    with torch.inference_mode():
+        (found,) = regard.PictureClassifier.load(folders[1]).classify([tmp_path / "x.png"])
     assert answer["classification"]["label"] == found.label
     assert answer["classification"]["probabilities"] == found.probabilities
 
