@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier as PictureClassifier
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -24,13 +25,24 @@ _PLACES = {
     "Chat": "regard.pipelines.chat",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
+    "PictureClassifier": "regard.pipelines.classify_pictures",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Chat", "Classification", "Classifier", "Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = [
+    "Chat",
+    "Classification",
+    "Classifier",
+    "PictureClassifier",
+    "Recipe",
+    "Translation",
+    "Translator",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:
