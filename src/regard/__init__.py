@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.client import Client as Client
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
     "Chat": "regard.pipelines.chat",
+    "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
     "PictureClassifier": "regard.pipelines.classify_pictures",
@@ -36,6 +38,7 @@ __all__ = [
     "Chat",
     "Classification",
     "Classifier",
+    "Client",
     "PictureClassifier",
     "Recipe",
     "Translation",
