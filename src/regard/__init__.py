@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.client import Client as Client
     from regard.pipelines.caption import Caption as Caption
     from regard.pipelines.caption import Captioner as Captioner
     from regard.pipelines.chat import Chat as Chat
@@ -27,6 +28,7 @@ _PLACES = {
     "Caption": "regard.pipelines.caption",
     "Captioner": "regard.pipelines.caption",
     "Chat": "regard.pipelines.chat",
+    "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
     "PictureClassifier": "regard.pipelines.classify_pictures",
@@ -42,6 +44,7 @@ __all__ = [
     "Chat",
     "Classification",
     "Classifier",
+    "Client",
     "PictureClassifier",
     "Recipe",
     "Translation",
