@@ -110,6 +110,9 @@ class Worker:
     def call(self, function: Callable[[], Result], ticket: Ticket) -> Future[Result]:
         """Queue a function that runs in the worker's thread; errors as those of `search`."""
         job = _Call(function, ticket)
+        if threading.current_thread() is self._thread:  # it is running such a function now
+            _settle(job.future, function)
+            return job.future
         self._enter([job])
         return job.future
 
@@ -189,6 +192,7 @@ class Worker:
             lane.engine.model,
             is_void=[_is_given_up(job) for job in jobs],
             listeners=[job.listener for job in jobs],
+            prefixes=[len(job.request.prefix) for job in jobs],
         )
         try:
             found = TorchEngine(model, lane.engine.device).search([job.request for job in jobs], lane.config)
