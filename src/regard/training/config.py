@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from regard.config.base import Config
+from regard.training.finetuning import FinetuningConfig
 from regard.training.optimizer import Adam, OptimizerConfig
 from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
@@ -52,6 +53,7 @@ class TrainingConfig(Config):
     accumulate: int = Field(default=1, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
+    finetuning: FinetuningConfig | None = None  # parts learn at rates of their own, and not all from the beginning
     optimizer: OptimizerConfig = Adam()
     schedule: ScheduleConfig = InverseSqrt()
     clip_norm: float | None = Field(default=1.0, gt=0)
