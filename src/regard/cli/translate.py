@@ -117,7 +117,7 @@ def command(
         for lines in input_chunks(texts or [], input_file):
             done = translator.translate(lines, prefixes=prefix, batch_size=batch_size, first_row=row, **given)
             if fields.alignment or replace_unk:
-                _look_at_all(translator, done, batch_size)
+                translator.look_at_all(done, batch_size=batch_size)
             if replace_unk:
                 done = [translator.replace_unknown(translation) for translation in done]
             for number, translation in enumerate(done, row):
@@ -179,16 +179,6 @@ def writer(path: Path | None) -> Iterator[Callable[[str], None]]:
 
     with LineWriter(path) as file:
         yield file.write
-
-
-def _look_at_all(translator: "Translator", done: "list[Translation]", batch_size: int) -> None:
-    """Replay whole batches, so that `alignment` need not replay one by one."""
-    every = [each for best in done for each in (best, *best.alternatives) if each.ids]
-    every.sort(key=lambda each: -len(each.source_ids))
-    for start in range(0, len(every), batch_size):
-        batch = every[start : start + batch_size]
-        for each, watched in zip(batch, translator.watch(batch), strict=True):
-            each.__dict__["attention"] = watched
 
 
 def _plain(number: int, translation: "Translation", fields: Fields) -> Iterator[str]:
