@@ -1,6 +1,6 @@
 """Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from regard.decoding.penalties import LengthPenalty
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
+from regard.pipelines.dictionary import replaced
 from regard.pipelines.generate import BATCH_SIZE, Engine, Request, TorchEngine, generate
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
@@ -267,21 +268,24 @@ class Translator:
         words = self.vocabularies.source_tokenizer.words(source), self.vocabularies.target.words(target)
         return hard_links(word_alignment(weights, *words))
 
-    def replace_unknown(self, translation: Translation) -> Translation:
-        """The same with each `<unk>` in the text replaced by the source word it looked at most (Luong et al. 2015).
+    def replace_unknown(self, translation: Translation, dictionary: Mapping[str, str] | None = None) -> Translation:
+        """The same with each `<unk>` of the text replaced by what it looked at most (Luong et al. 2015b, "PosUnk").
+
+        That source word's entry in `dictionary`, or the word itself: names and numbers need no translation.
 
         Raises:
             UsageError: the model does not attend to its source.
         """
         places = [place for place, token in enumerate(translation.ids) if token == UNK]
-        parts, words = translation.text.split(NAMES[UNK]), clean_line(translation.source).split()
-        if len(parts) != len(places) + 1 or not (places or translation.alternatives):
+        words = clean_line(translation.source).split()
+        if translation.text.count(NAMES[UNK]) != len(places) or not (places or translation.alternatives):
             return translation
         numbers = self.vocabularies.source_tokenizer.words(translation.source_ids[:-1])
         by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
-        copied = [words[int(by_word[place].argmax())] for place in places]
-        text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
-        return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
+        looked = [words[int(by_word[place].argmax())] for place in places]
+        text = replaced(translation.text, NAMES[UNK], looked, dictionary or {})
+        others = [self.replace_unknown(other, dictionary) for other in translation.alternatives]
+        return replace(translation, text=text, alternatives=others)
 
     def encode_source(self, text: str) -> list[int]:
         """The ids that the model reads for `text`, `EOS` at their end; `EOS` alone of nothing or if it reads none."""
