@@ -13,6 +13,7 @@ from regard.protocol import Batch
 from regard.symbols import PAD
 from regard.training.config import TrainingConfig as TrainingConfig
 from regard.training.events import Evaluated, Event, Finished, Improved, Reason, Skipped, Step
+from regard.training.information import perplexity
 from regard.training.loss import Loss, sequence_loss
 from regard.training.numerics import autocast
 from regard.training.reward import weighted_batches
@@ -148,8 +149,7 @@ def validation_loss(
         nll += loss.nll.cpu()
         num_tokens += loss.num_tokens
     mean = float(nll) / max(1, num_tokens)
-    # exp overflows a double beyond 709 nats.
-    return {"loss": mean, "perplexity": math.exp(mean) if mean < 700 else math.inf}
+    return {"loss": mean, "perplexity": perplexity(mean)}
 
 
 class _Sums(NamedTuple):
