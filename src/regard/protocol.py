@@ -24,14 +24,18 @@ class Output(NamedTuple):
     The logits of a batch are its largest tensor by far, so they are not made until somebody asks: the loss
     projects a few rows at a time. `penalty` is a model's own regulariser, already weighted and summed
     over the batch's target tokens, so that it shares the loss's normaliser.
+
+    A model may predict every label several times, from the left and from the right say: then `hidden` has
+    `voices` times as many rows, those of the first voice first, and the loss is the mean over the voices.
     """
 
-    hidden: Float[Tensor, "batch target_length size"]
+    hidden: Float[Tensor, "voices_times_batch target_length size"]
     readout: nn.Linear
     penalty: Float[Tensor, ""] | None = None
+    voices: int = 1
 
     @property
-    def logits(self) -> Float[Tensor, "batch target_length vocabulary"]:
+    def logits(self) -> Float[Tensor, "voices_times_batch target_length vocabulary"]:
         """Unnormalised log-probabilities of the next token at every position."""
         logits: Tensor = self.readout(self.hidden)
         return logits
@@ -39,6 +43,8 @@ class Output(NamedTuple):
 
 class Model(nn.Module, ABC):
     """Something that can be trained: teacher-forced, a batch in, an `Output` out."""
+
+    source_kind: str | None = None  # the kind of source tokenizer that the model needs; None: it takes any
 
     @abstractmethod
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:

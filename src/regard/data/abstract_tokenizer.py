@@ -29,13 +29,13 @@ _EFFECTS = {
 
 
 class TokenizerConfig(Config):
-    """How text becomes ids: learnt subwords, characters, words, or symbols that are given apart already.
+    """How text becomes ids: learnt subwords, characters, words, symbols that are given apart already, or bytes.
 
     `size` counts the four special symbols. `sampling` is the dropout rate of BPE merges (Provilkov et al. 2020)
     or the smoothing exponent of unigram sampling (Kudo 2018); 0 means one fixed segmentation.
     """
 
-    kind: Literal["unigram", "bpe", "characters", "words", "symbols"] = "unigram"
+    kind: Literal["unigram", "bpe", "characters", "words", "symbols", "bytes"] = "unigram"
     size: int = Field(8000, ge=8, le=1_000_000)
     sampling: float = Field(0.0, ge=0.0, le=1.0)
     character_coverage: float = Field(1.0, gt=0.9, le=1.0)

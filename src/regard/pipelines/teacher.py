@@ -6,6 +6,7 @@ import torch
 
 from regard.checkpoint.manifest import read_manifest
 from regard.checkpoint.model_folder import WEIGHTS, LoadedModel, load_model
+from regard.data.abstract_tokenizer import SUBWORD_KINDS, Tokenizer
 from regard.data.dataset import DataConfig, Vocabularies
 from regard.errors import UsageError
 from regard.training.distillation import TeacherConfig
@@ -30,12 +31,16 @@ def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
     """
     asked = (config.tokenizer or config.source_tokenizer, config.tokenizer or config.target_tokenizer)
     for side, tokenizer, wanted in zip(("source", "target"), teacher.vocabularies, asked, strict=True):
-        if wanted is not None and wanted.kind != tokenizer.kind:
+        if wanted is not None and not _is_of_kind(tokenizer, wanted.kind):
             raise UsageError(
                 f"training.teacher: {teacher.folder} has a {side} tokenizer of kind {tokenizer.kind}, and the student "
                 f"has its teacher's, but the recipe asks for {wanted.kind}; take the teacher's settings over"
             )
     return teacher.vocabularies
+
+
+def _is_of_kind(tokenizer: Tokenizer, kind: str) -> bool:
+    return kind in SUBWORD_KINDS if tokenizer.kind == "subwords" else kind == tokenizer.kind
 
 
 def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> None:

@@ -46,7 +46,7 @@ def distillation_loss(
     """
     with torch.no_grad():
         told: Output = teacher(batch)
-    if told.hidden.shape[:2] != output.hidden.shape[:2]:
+    if (told.voices, told.hidden.shape[:2]) != (output.voices, output.hidden.shape[:2]):
         raise UsageError(
             "training.teacher: teacher and student do not predict at the same places "
             f"({_places(told)} and {_places(output)} of a batch); take a teacher that does the student's task"
@@ -64,7 +64,10 @@ def divergence_from_teacher(
 
     The logits of both exist a few rows at a time, and are made again for the gradient; the teacher gets none.
     """
-    real = (labels.reshape(-1) != PAD).nonzero().squeeze(1).to(student.hidden.device, non_blocking=True)
+    voices = student.voices
+    real = (
+        (labels.repeat(voices, 1).reshape(-1) != PAD).nonzero().squeeze(1).to(student.hidden.device, non_blocking=True)
+    )
     hidden = student.hidden.flatten(0, 1).index_select(0, real)
     taught = teacher.hidden.detach().flatten(0, 1).index_select(0, real)
     vocabulary = student.readout.weight.size(0)
@@ -75,7 +78,7 @@ def divergence_from_teacher(
             _divergence, own, student.readout.weight, student.readout.bias, theirs, teacher.readout, temperature,
             use_reentrant=False, preserve_rng_state=False,
         )  # fmt: skip
-    return total
+    return total / voices
 
 
 def _divergence(

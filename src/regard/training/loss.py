@@ -34,7 +34,12 @@ def sequence_loss(
     That is torch's convention of label smoothing e; tensor2tensor's and fairseq's spread e over the other
     V - 1 tokens only. `labels` may stay on the CPU while the output is on a GPU, which spares the GPU a wait.
     A batch without any label gives 0, not NaN. With `weights`, sentence b counts weights[b] times in `total`.
+    Of a model with several voices it is their mean.
     """
+    voices = output.voices
+    if voices > 1:
+        labels = labels.repeat(voices, 1)
+        weights = None if weights is None else weights.repeat(voices)
     flat = labels.reshape(-1)
     rows = (flat != PAD).nonzero().squeeze(1)
     row_weights = None if weights is None else weights.index_select(0, (rows // labels.size(1)).to(weights.device))
@@ -51,6 +56,8 @@ def sequence_loss(
         label_smoothing=label_smoothing,
         row_weights=row_weights,
     )
+    if voices > 1:
+        total, nll = total / voices, nll / voices
     if output.penalty is not None:
         total = total + output.penalty
-    return Loss(total, nll, rows.numel())
+    return Loss(total, nll, rows.numel() // voices)
