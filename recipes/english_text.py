@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _APART = re.compile(r"(n't|'(?:s|m|d|re|ve|ll))(?![\w])|([^\w\s'.,-]|[.,](?!\d)|(?<![\w])'|'(?![\w]))", re.IGNORECASE)
+_STRAIGHT = {"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u2013": "--", "\u2014": "--"}
 _SHORT = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Corp|Inc|Co|Ltd|St|vs|No|U\.S|U\.K|U\.N)\.$")
 
 
 def lines(path: Path) -> Iterator[str]:
+    """The lines of a gzip file."""
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
         for line in file:
             yield line.strip()
@@ -25,7 +27,7 @@ def lines(path: Path) -> Iterator[str]:
 
 def apart(sentence: str) -> str:
     """Words, and marks that are words of their own."""
-    for curly, straight in (("’", "'"), ("‘", "'"), ("“", '"'), ("”", '"'), ("–", "--"), ("—", "--")):
+    for curly, straight in _STRAIGHT.items():
         sentence = sentence.replace(curly, straight)
     words: list[str] = []
     for word in _APART.sub(r" \1\2 ", sentence).split():
@@ -37,6 +39,7 @@ def apart(sentence: str) -> str:
 
 
 def sentences(data: Path) -> Iterator[str]:
+    """All of them, in a fixed order."""
     for path in sorted({*data.glob("newstest/**/*.en-de.en.gz"), *data.glob("newstest/dev/*.en.gz")}):
         yield from map(apart, lines(path))
     for line in lines(data / "opennmt-demo-en-de" / "train.en.gz"):
@@ -50,6 +53,7 @@ def sentences(data: Path) -> Iterator[str]:
 
 
 def words_of_conll(path: Path) -> Iterator[str]:
+    """The sentences of a file of tagged words."""
     words: list[str] = []
     for line in lines(path):
         if line:
@@ -60,6 +64,7 @@ def words_of_conll(path: Path) -> Iterator[str]:
 
 
 def main() -> None:
+    """Write the file that the command names."""
     data, out = map(Path, sys.argv[1:])
     out.parent.mkdir(parents=True, exist_ok=True)
     kept = dict.fromkeys(text for text in sentences(data) if 3 <= len(text.split()) <= 60)
