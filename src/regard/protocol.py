@@ -11,11 +11,16 @@ from regard.data.batch import Batch as Batch
 
 
 class Dimensions(NamedTuple):
-    """What the data tells `build`: the sizes of the vocabularies, and whether they are one."""
+    """What the data tells `build`: the sizes of the vocabularies, and whether they are one.
+
+    Of pictures `source` is the number of channels; `height` and `width`, in pixels, are 0 for text.
+    """
 
     source: int
     target: int
     shared: bool = False
+    height: int = 0
+    width: int = 0
 
 
 class Output(NamedTuple):
@@ -49,6 +54,19 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Read the sources and `batch.decoder_input`; predict `batch.labels`. Attention goes to `record`."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """Something that knows what it costs."""
+
+    def flops(self, batch: Batch) -> int:
+        """Floating-point operations of `forward` on `batch`, and of reading out the labels that are no padding.
+
+        Counted are products of matrices, convolutions among them (see `regard.operations`), as they are computed:
+        with the padding, where it is computed; with the noise of training, while `training` is on.
+        """
+        ...
 
 
 class State(NamedTuple):

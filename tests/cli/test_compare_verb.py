@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from regard.checkpoint.run_folder import read_card
 from regard.cli.main import run
 from regard.evaluation.metrics import bleu
 from regard.pipelines import fit as fit_module
@@ -42,9 +43,10 @@ def runs(make_run):
 def test_every_system_and_the_ensemble_are_measured(runs, capsys, tmp_path):
     assert run(["compare", *map(str, runs), "--ensemble", "attentive,recurrent", "--csv"]) == 0
     header, *rows = csv.reader(io.StringIO(capsys.readouterr().out))
-    assert header == ["system", "parameters", "minutes", "MB", "validation", "sentences/s"]
+    assert header == ["system", "parameters", "FLOPs", "minutes", "MB", "validation", "sentences/s"]
     assert [row[0] for row in rows] == ["attentive", "recurrent", "ensemble of 2: attentive, recurrent"]
-    assert all(float(row[3]) > 50 and float(row[5]) > 0 for row in rows)
+    assert all(float(row[4]) > 50 and float(row[6]) > 0 for row in rows)
+    assert float(rows[2][2]) == pytest.approx(float(rows[0][2]) + float(rows[1][2]), rel=0.1)
 
 
 def test_what_is_in_the_table_is_what_the_model_says(runs):
@@ -58,6 +60,7 @@ def test_what_is_in_the_table_is_what_the_model_says(runs):
     assert measured.num_updates == 24
     models = [load(folder).loaded[0].model for folder in runs]
     assert measured.num_parameters == sum(p.numel() for model in models for p in model.parameters())
+    assert measured.flops == sum(read_card(folder)["finished"]["flops"] for folder in runs) > 0
     assert torch.isfinite(torch.tensor(measured.seconds))
     assert measured.seconds > 0
 
@@ -68,7 +71,7 @@ def test_a_recipe_is_trained_first_and_then_taken_as_it_is(toy_recipe, tmp_path,
     first, told = capfd.readouterr()
     assert json.loads(first)["system"] == "toy"
     assert "regard train" in told
-    assert "minutes of training" in (tmp_path / "bleu.svg").read_text()
+    assert "operations of training, counted" in (tmp_path / "bleu.svg").read_text()
     before = (tmp_path / "runs" / "toy" / "model" / "model.safetensors").stat().st_mtime_ns
     assert run(words) == 0
     assert (tmp_path / "runs" / "toy" / "model" / "model.safetensors").stat().st_mtime_ns == before

@@ -71,9 +71,10 @@ def test_a_plain_line_appears_now_and_then(capsys):
                     events.Candidate("the best checkpoint", (8,), {"bleu": 38.5}),
                     events.Candidate("the average", (8, 4), {"bleu": 38.6}),
                 ),
+                4_310_000_000_000_000,
             ),
             "candidates for the model folder:\n  the best checkpoint: bleu 38.50\n  the average: bleu 38.60\n"
-            "the average is in run/model",
+            "the training took 4.3e15 counted floating-point operations\nthe average is in run/model",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_one_tokenizer_serves_both_sides(base: Path) -> None:
     write_pairs(base, [("only source", "nur ziel")])
     dataset = prepare(config(), base=base)
     assert dataset.vocabularies.source is dataset.vocabularies.target
-    assert dataset.vocabularies.dimensions == (8, 8, True)
+    assert dataset.vocabularies.dimensions == (8, 8, True, 0, 0)
 
 
 def test_two_tokenizers_serve_one_side_each(base: Path) -> None:
@@ -43,7 +43,7 @@ def test_two_tokenizers_serve_one_side_each(base: Path) -> None:
     dataset = prepare(
         config(tokenizer=None, source_tokenizer=WORDS, target_tokenizer={"kind": "characters"}), base=base
     )
-    assert dataset.vocabularies.dimensions == (6, 4 + len(set("das nur ziel")), False)
+    assert dataset.vocabularies.dimensions == (6, 4 + len(set("das nur ziel")), False, 0, 0)
 
 
 def test_stores_and_items_are_those_of_the_files(base: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from regard.attention.score import Score
+from regard.operations import of_matrices
 
 # Hidden units alive at once. On a CPU they should stay in its second cache; a GPU wants work that fills it.
 CPU_UNITS = 1 << 18
@@ -32,6 +33,14 @@ class Additive(Score):
         """W1 h_i does not depend on the query: computed once a sentence."""
         projected: Tensor = self.key_weight(keys)
         return projected
+
+    def key_flops(self, num_keys: int) -> int:
+        """W1 h_i of every key."""
+        return of_matrices(self.key_weight, num_keys)
+
+    def flops(self, num_queries: int, num_pairs: int) -> int:
+        """W2 s of every query, and v . hidden layer of every pair."""
+        return of_matrices(self.query_weight, num_queries) + of_matrices(self.energy, num_pairs)
 
     def forward(self, query: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
         """All pairs: E = v . tanh(W2 S + W1 H) + bias, in float32 (`additive_scores`)."""

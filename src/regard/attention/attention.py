@@ -66,6 +66,11 @@ class Attention(nn.Module):
             context = self._explicit(query, memory, causal=causal, beams=beams, record=record)
         return context if beams == 1 else _unfold(context, beams)
 
+    def flops(self, rows: int, queries: int, keys: int, value_size: int) -> int:
+        """Operations of `forward`; `rows` are heads times sentences. What is hidden is computed as well."""
+        num_pairs = rows * queries * keys
+        return self.score.flops(rows * queries, num_pairs) + 2 * num_pairs * value_size
+
     def _fused_is_better(self, query: Tensor, memory: Memory) -> bool:
         if self.score.scale is None:
             return False

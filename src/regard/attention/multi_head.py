@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from regard.attention.attention import Attention, Memory
 from regard.attention.record import AttentionRecord
 from regard.attention.score import ScaledDotProduct
+from regard.operations import of_matrices
 
 
 class Past(NamedTuple):
@@ -46,6 +47,12 @@ class SelfAttention(nn.Module):
         memory = self.attention.remember(keys, values, mask)
         joined: Tensor = self.output(_join(self.attention(query, memory, causal=causal, record=record)))
         return joined
+
+    def flops(self, rows: int, length: int) -> int:
+        """Operations of `forward` on `rows` sequences."""
+        projected = of_matrices(self.query_key_value, rows * length) + of_matrices(self.output, rows * length)
+        head_size = self.output.in_features // self.num_heads
+        return projected + self.attention.flops(rows * self.num_heads, length, length, head_size)
 
     def step(
         self, state: Float[Tensor, "rows 1 size"], past: Past, *, record: AttentionRecord | None = None
@@ -87,6 +94,13 @@ class MultiHeadAttention(nn.Module):
         (query,) = _heads(self.query(states), 1, self.num_heads)
         joined: Tensor = self.output(_join(self.attention(query, memory, record=record)))
         return joined
+
+    def flops(self, rows: int, queries: int, keys: int) -> int:
+        """Operations of `remember` and `forward`."""
+        projected = of_matrices(self.query, rows * queries) + of_matrices(self.key_value, rows * keys)
+        head_size = self.output.in_features // self.num_heads
+        looked = self.attention.flops(rows * self.num_heads, queries, keys, head_size)
+        return projected + looked + of_matrices(self.output, rows * queries)
 
 
 def _attention(size: int, num_heads: int, site: str, dropout: float) -> Attention:

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from regard.operations import of_matrices
+
 
 class Score(nn.Module, ABC):
     """e = score(query, keys). What does not depend on the query is done once a memory, in `project_keys`.
@@ -24,6 +26,14 @@ class Score(nn.Module, ABC):
     def project_keys(self, keys: Float[Tensor, "batch heads keys key_size"]) -> Tensor:
         """The part of the score that does not depend on the query; the identity unless a score says otherwise."""
         return keys
+
+    def key_flops(self, num_keys: int) -> int:
+        """Operations of `project_keys`."""
+        return 0
+
+    @abstractmethod
+    def flops(self, num_queries: int, num_pairs: int) -> int:
+        """Operations of scoring so many pairs, `num_queries` queries each with all of its keys."""
 
     @abstractmethod
     def forward(
@@ -47,6 +57,11 @@ class DotProduct(Score):
                 "take the multiplicative or the additive score"
             )
         self.scale = 1.0
+        self.size = query_size
+
+    def flops(self, num_queries: int, num_pairs: int) -> int:
+        """A product for every component of every pair."""
+        return 2 * num_pairs * self.size
 
     def forward(self, query: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
         """E = scale * Q K^T + bias."""
@@ -74,6 +89,14 @@ class Multiplicative(Score):
         """W h_i, once a memory."""
         projected: Tensor = self.key_weight(keys)
         return projected
+
+    def key_flops(self, num_keys: int) -> int:
+        """W h_i of every key."""
+        return of_matrices(self.key_weight, num_keys)
+
+    def flops(self, num_queries: int, num_pairs: int) -> int:
+        """A product for every component of every pair."""
+        return 2 * num_pairs * self.key_weight.out_features
 
     def forward(self, query: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
         """E = S (W H)^T + bias."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regard.config.base import Config
+from regard.data.picture_reader import MAX_SIDE
 from regard.errors import ModelError, UsageError
 from regard.models import family, kinds
 from regard.protocol import Dimensions, Model
@@ -66,6 +67,9 @@ def check_caps(path: Path, tensors: Mapping[str, Tensor], *, config: Config, dim
     for name, value in (("source", dimensions.source), ("target", dimensions.target)):
         if not 0 < value <= most_symbols:
             raise ModelError(f"{path}: dimensions.{name} is {value:,}, but only 1 to {most_symbols:,} is possible")
+    for name, value in (("height", dimensions.height), ("width", dimensions.width)):
+        if not 0 <= value <= MAX_SIDE:
+            raise ModelError(f"{path}: dimensions.{name} is {value:,}, but only 0 to {MAX_SIDE:,} is possible")
 
 
 def _integers(key: str, value: Any) -> Iterator[tuple[str, int]]:

@@ -57,8 +57,7 @@ class LoadedModel(NamedTuple):
 
 def dimensions_of(vocabularies: Vocabularies) -> Dimensions:
     """What `build` must know of the vocabularies."""
-    source, target = vocabularies
-    return Dimensions(source.size, target.size, shared=source is target)
+    return Dimensions(*vocabularies.dimensions)
 
 
 def describe(

@@ -57,7 +57,8 @@ def command(
 
     A recipe is trained in OUTPUT/NAME-OF-THE-RECIPE first, or taken from there if it is trained already; an
     interrupted training goes on. All must have the same data and the same tokenizer. --published prints the table
-    of the lecture instead, with the costs computed again: days x devices x sustained operations a second.
+    of the lecture instead, with the costs computed again: days x devices x sustained operations a second; and beside
+    them the operations that the same models compute by our own count.
     """
     forms = [form for form, wanted in zip(_FORMS, (as_markdown, as_csv, as_json), strict=True) if wanted]
     if len(forms) > 1:
@@ -133,18 +134,28 @@ def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
         sys.stderr.write(f"measuring {name}\n")
         measured.append(measure(name, group, tests))
     first = next(iter(tests))
-    columns = ("system", "parameters", "minutes", "MB", *tests, "sentences/s")
+    columns = ("system", "parameters", "FLOPs", "minutes", "MB", *tests, "sentences/s")
     signature = measured[0].bleu[first].signature
-    note = f"BLEU with 95 % intervals ({signature}); minutes of training without validation"
-    dots = [Dot(row.name, row.seconds / 60, row.bleu[first].value, row.bleu[first].half_width) for row in measured]
-    return Lines(columns, [_row(row) for row in measured], dots, "minutes of training", note)
+    note = (
+        f"BLEU with 95 % intervals ({signature}); counted FLOPs and minutes are those of training, without validation"
+    )
+    counted = all(row.flops for row in measured)
+    dots = [
+        Dot(row.name, row.flops if counted else row.seconds / 60, row.bleu[first].value, row.bleu[first].half_width)
+        for row in measured
+    ]
+    cost = "floating-point operations of training, counted" if counted else "minutes of training"
+    return Lines(columns, [_row(row) for row in measured], dots, cost, note)
 
 
 def _row(row: "Measured") -> tuple[Any, ...]:
+    from regard.evaluation.flops import readable
+
     scores = [f"{interval.value:.2f} ± {interval.half_width:.2f}" for interval in row.bleu.values()]
     return (
         row.name,
         f"{row.num_parameters / 1e6:.1f} M",
+        readable(row.flops) if row.flops else "",
         round(row.seconds / 60, 1),
         round(row.peak_bytes / 1e6),
         *scores,
@@ -153,6 +164,7 @@ def _row(row: "Measured") -> tuple[Any, ...]:
 
 
 def _published() -> Lines:
+    from regard.evaluation.flops import readable
     from regard.evaluation.published import TABLE_2
     from regard.show.cost import Dot
 
@@ -163,11 +175,18 @@ def _published() -> Lines:
                 continue
             printed = "" if cell.printed_cost is None else f"{cell.printed_cost:.1e}"
             computed = "" if cell.training is None else f"{cell.training.capacity:.2e}"
-            rows.append((row.system, pair, cell.bleu, printed, computed, str(cell.training or "")))
+            each, counted = (
+                "" if flops is None else readable(flops) for flops in (row.flops_per_token(cell), row.flops(cell))
+            )
+            rows.append((row.system, pair, cell.bleu, printed, computed, str(cell.training or ""), counted, each))
             if cell.training is not None and pair == "EN-DE":
                 dots.append(Dot(row.system, cell.training.capacity, cell.bleu))
-    columns = ("system", "pair", "bleu", "printed", "computed", "hardware")
-    return Lines(columns, rows, dots, "floating-point operations that the hardware could have done, EN-DE")
+    columns = ("system", "pair", "bleu", "printed", "computed", "hardware", "counted", "a token")
+    note = (
+        "printed and computed: what the hardware could have done in the time; counted: what the model computes, where "
+        "the paper says how much was trained; a token: the same for one target token, in pairs of 27 + 27 of 37,000"
+    )
+    return Lines(columns, rows, dots, "floating-point operations that the hardware could have done, EN-DE", note)
 
 
 def _print(lines: Lines) -> None:

@@ -23,6 +23,7 @@ EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
+regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
 
@@ -52,7 +53,11 @@ def command(
     format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl, cmudict or conversation.")] = "auto",
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="Of bleu,chrf,gleu,wer,per,cer, bleu:none for tokenised text; with commas."),
+        typer.Option(
+            "--metric",
+            help="Of bleu,chrf,gleu,wer,per,cer, bleu:none for tokenised text; "
+            "for captions bleu-1 to bleu-4,rouge-l,cider-d,cider,meteor-like; with commas.",
+        ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from regard.evaluation.flops import readable
 from regard.pipelines import events
 from regard.training.events import Evaluated, Finished, Skipped, Step
 
@@ -194,7 +195,11 @@ def _sentence(event: events.Event) -> str:
             return _finished(event)
         case events.Published():
             lines = [f"  {candidate.name}: {describe_scores(candidate.scores)}" for candidate in event.candidates]
-            return "\n".join(["candidates for the model folder:", *lines, f"{event.chosen} is in {event.folder}"])
+            spent = (
+                [f"the training took {readable(event.flops)} counted floating-point operations"] if event.flops else []
+            )
+            end = f"{event.chosen} is in {event.folder}"
+            return "\n".join(["candidates for the model folder:", *lines, *spent, end])
         case events.AlreadyFinished():
             return f"{event.folder} is finished (step {event.step:,}); its model is {event.model}"
     return ""

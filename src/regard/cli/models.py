@@ -24,6 +24,7 @@ class Row(NamedTuple):
     kind: str
     preset: str | None
     parameters: int
+    flops_per_token: float | None
     description: str
 
 
@@ -33,7 +34,10 @@ def command(
     ] = 8000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
-    """List every kind of model with its presets, its parameters and where it comes from.
+    """List every kind of model with its presets, its parameters, what a token costs, and where it comes from.
+
+    FLOPs are the counted floating-point operations of the forward pass a target token, in a pair of 25 tokens on
+    either side; training takes three times as many.
 
     A recipe names one as `model: {kind: KIND, preset: PRESET}`; every other setting can be given beside it, and
     `regard train RECIPE --print-config` shows all of them.
@@ -46,11 +50,13 @@ def command(
     table.add_column("kind", no_wrap=True)
     table.add_column("preset", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("FLOPs a token", justify="right", no_wrap=True)
     table.add_column("what it is")
     named: set[str] = set()
     for row in rows:
         description = "" if row.kind in named else row.description
-        table.add_row(row.kind, row.preset or "", f"{row.parameters / 1e6:,.1f} M", description)
+        cost = "" if row.flops_per_token is None else f"{row.flops_per_token / 1e6:,.1f} M"
+        table.add_row(row.kind, row.preset or "", f"{row.parameters / 1e6:,.1f} M", cost, description)
         named.add(row.kind)
     Console().print(table)
 
@@ -58,6 +64,7 @@ def command(
 def _rows(vocabulary: int) -> Iterator[Row]:
     import torch
 
+    from regard.evaluation.flops import flops_per_token
     from regard.models import describe, kinds, presets
     from regard.protocol import Dimensions
 
@@ -67,7 +74,8 @@ def _rows(vocabulary: int) -> Iterator[Row]:
             # Shapes without memory: the biggest presets would fill many gigabytes.
             with torch.device("meta"):
                 model = _build(kind, preset, dimensions)
-            yield Row(kind, preset, sum(parameter.numel() for parameter in model.parameters()), describe(kind))
+            cost = flops_per_token(model.eval(), dimensions)
+            yield Row(kind, preset, sum(parameter.numel() for parameter in model.parameters()), cost, describe(kind))
 
 
 def _build(kind: str, preset: str | None, dimensions: "Dimensions") -> "Model":

@@ -1,15 +1,13 @@
 """What every tokenizer can do, and how one is described in a recipe."""
 
-import hashlib
-import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from regard.config.base import Config
+from regard.data.reader import Reader
 from regard.symbols import BOS, EOS, NAMES, PAD, UNK
 
 SUBWORD_KINDS = ("unigram", "bpe")
@@ -52,14 +50,14 @@ class TokenizerConfig(Config):
         return self
 
 
-class Tokenizer(ABC):
+class Tokenizer(Reader):
     """Text to ids and back. Ids 0-3 are special (`regard.symbols`), and no text can ever produce `PAD`, `BOS`, `EOS`.
 
     A tokenizer is one file, `<name>` + `suffix`; `fingerprint` is the SHA-256 of its bytes.
     """
 
     kind: str
-    suffix: str
+    ends_with_eos: bool = True  # False for labels and tags: how many there are is known from the source
 
     @property
     @abstractmethod
@@ -85,33 +83,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def words(self, ids: Sequence[int]) -> list[int]:
         """For each id the index of the whitespace word it belongs to; `PAD`, `BOS`, `EOS` are words of their own."""
-
-    @abstractmethod
-    def to_bytes(self) -> bytes:
-        """The contents of the tokenizer's file."""
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the tokenizer's file, in hex."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
-
-    def save(self, folder: Path, name: str) -> Path:
-        """Write the file `name` + `suffix` into `folder`, durably and in one piece; the path."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}{self.suffix}"
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            file.write(self.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        return path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tokenizer) and self.to_bytes() == other.to_bytes()
-
-    def __hash__(self) -> int:
-        return hash(self.to_bytes())
 
 
 def group_words(ids: Iterable[int], starts: Callable[[int], bool]) -> list[int]:

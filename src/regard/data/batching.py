@@ -5,15 +5,13 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from numpy.typing import NDArray
-from torch import Tensor
 
+from regard.data.abstract_store import Store
 from regard.data.batch import Batch
-from regard.data.flat_file import FlatFile
-from regard.data.store import TokenStore
+from regard.data.padding import pad as pad
+from regard.data.padding import pad_rows
 from regard.errors import DataError
-from regard.symbols import PAD
 
 Rows = NDArray[np.int64]
 Lengths = NDArray[np.int64]
@@ -34,7 +32,7 @@ class Batches:
 
     def __init__(
         self,
-        store: TokenStore,
+        store: Store,
         *,
         batch_tokens: int,
         seed: int,
@@ -83,7 +81,7 @@ class Batches:
 class Epoch(Sequence[Batch]):
     """The batches of an epoch; `rows[k]` are the rows of the k-th."""
 
-    def __init__(self, store: TokenStore, rows: list[Rows]) -> None:
+    def __init__(self, store: Store, rows: list[Rows]) -> None:
         self.store = store
         self.rows = rows
 
@@ -102,27 +100,9 @@ class Epoch(Sequence[Batch]):
         return collate(self.store, self.rows[place])
 
 
-def collate(store: TokenStore, rows: Rows) -> Batch:
+def collate(store: Store, rows: Rows) -> Batch:
     """Pad the pairs `rows` to one batch."""
-    return Batch(pad_rows(store.sources, rows), pad_rows(store.targets, rows), torch.from_numpy(rows))
-
-
-def pad_rows(sequences: FlatFile, rows: Rows) -> Int[Tensor, "batch length"]:
-    """The sequences `rows`, padded with `PAD` to the longest."""
-    starts, lengths = sequences.offsets[rows], sequences.lengths[rows]
-    columns = np.arange(lengths.max(initial=0))
-    inside = columns < lengths[:, None]  # (batch, length)
-    padded = np.full(inside.shape, PAD, np.int64)
-    padded[inside] = sequences.values[(starts[:, None] + columns)[inside]]
-    return torch.from_numpy(padded)
-
-
-def pad(sequences: Sequence[Sequence[int]]) -> Int[Tensor, "batch length"]:
-    """Lists of ids as one tensor, padded with `PAD` to the longest."""
-    padded = np.full((len(sequences), max(map(len, sequences), default=0)), PAD, np.int64)
-    for row, sequence in enumerate(sequences):
-        padded[row, : len(sequence)] = sequence
-    return torch.from_numpy(padded)
+    return Batch(store.source_batch(rows), pad_rows(store.targets, rows), torch.from_numpy(rows))
 
 
 def batch_rows_by_length(lengths: Sequence[int] | NDArray[Any], batch_tokens: int) -> list[Rows]:
@@ -163,7 +143,7 @@ def cut(order: Rows, longest: Lengths, batch_tokens: int) -> list[Rows]:
     return batches
 
 
-def share(plan: list[Rows], store: TokenStore, world_size: int) -> list[Rows]:
+def share(plan: list[Rows], store: Store, world_size: int) -> list[Rows]:
     """The batches in steps of `world_size` of like size, one step behind the other; the largest are halved to get even.
 
     Raises:
@@ -212,12 +192,12 @@ def largest_batch_tokens(attempt: Callable[[int], int], *, limit: int, smallest:
     return good
 
 
-def _longest(store: TokenStore) -> Lengths:
+def _longest(store: Store) -> Lengths:
     longest: Lengths = np.maximum(store.source_lengths, store.target_lengths)
     return longest
 
 
-def _plan(store: TokenStore, batch_tokens: int, generator: np.random.Generator) -> list[Rows]:
+def _plan(store: Store, batch_tokens: int, generator: np.random.Generator) -> list[Rows]:
     longest = _longest(store)
     order = generator.permutation(len(store))
     window = BATCHES_PER_WINDOW * max(1, batch_tokens // max(1, int(longest.mean())))

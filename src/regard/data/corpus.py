@@ -12,13 +12,14 @@ from typing import NamedTuple, get_args
 from regard.data.corpus_base import Corpus, Format, Pair, Reading
 from regard.data.corpus_conversation import ConversationCorpus, has_conversations
 from regard.data.corpus_formats import DictionaryCorpus, JsonCorpus, MosesCorpus, TsvCorpus
+from regard.data.corpus_pictures import PICTURE_FORMATS
 from regard.data.files import SUFFIXES, without_compression
 from regard.data.text import MAX_CHARACTERS, OnError, read_lines
 from regard.errors import DataError, UsageError
 
 __all__ = ["Corpus", "Format", "Pair", "TestItem", "open_corpus", "read_test_items", "recognise"]
 
-FORMATS: tuple[str, ...] = get_args(Format)
+FORMATS: tuple[str, ...] = tuple(form for form in get_args(Format) if form not in PICTURE_FORMATS)
 
 _SUFFIX_FORMATS: dict[str, Format] = {
     ".tsv": "tsv",
@@ -70,8 +71,7 @@ def open_corpus(
         UsageError: there is no such format, or a setting that the format does not have.
         DataError: there is no such file, or it cannot be read.
     """
-    if format not in FORMATS:
-        raise UsageError(f"there is no corpus format `{format}`; it is one of {', '.join(FORMATS)}")
+    _check_format(format)
     reading = Reading(on_error, max_length)
     if isinstance(path, tuple):
         _refuse_history(history, " and ".join(map(str, path)), "moses")
@@ -106,6 +106,13 @@ def open_corpus(
     return DictionaryCorpus(file, reading)
 
 
+def _check_format(format: str) -> None:
+    if format in PICTURE_FORMATS:
+        raise UsageError(f"the format `{format}` is of pictures: say in `data.picture` what size they shall have")
+    if format not in FORMATS:
+        raise UsageError(f"there is no corpus format `{format}`; it is one of {', '.join(FORMATS)}")
+
+
 def recognise(path: Path) -> Format | None:
     """The format of one file, from its first line that is not blank or from its suffix; None where neither says.
 
@@ -128,9 +135,10 @@ def recognise(path: Path) -> Format | None:
 def read_test_items(corpus: Corpus) -> list[TestItem]:
     """The sources in order of first appearance, each with its references.
 
-    A dictionary gives all pronunciations of a word as its references; any other corpus one reference a pair.
+    A dictionary gives all pronunciations of a word as its references, and a corpus of pictures all captions of one; any
+    other corpus one reference a pair.
     """
-    if corpus.format != "cmudict":
+    if corpus.format != "cmudict" and corpus.pictures is None:
         return [TestItem(source, (target,)) for source, target in corpus]
     references: dict[str, dict[str, None]] = {}  # a dict, for a set would forget the order
     for source, target in corpus:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from regard.data.files import check_file, read_error
+from regard.data.pictures import Pictures
 from regard.data.text import CLEANING_VERSION, MAX_CHARACTERS, Counts, OnError
 
-Format = Literal["auto", "moses", "tsv", "jsonl", "cmudict", "conversation"]
+Format = Literal[
+    "auto", "moses", "tsv", "jsonl", "cmudict", "conversation", "captions", "coco", "karpathy", "folders", "idx"
+]
 
 
 class Pair(NamedTuple):
@@ -39,10 +42,12 @@ class Reading(NamedTuple):
 class Corpus(ABC):
     """Pairs in the order of their lines. Empty texts are kept: a test set must stay aligned with its output.
 
+    Where `pictures` is not None the sources are names of pictures that it can read.
     Iterating raises DataError for a file that cannot be read, or a line that has not the form of its file.
     """
 
     format: Format
+    pictures: Pictures | None = None
 
     def __init__(self, paths: tuple[Path, ...], reading: Reading) -> None:
         self.paths: Final = paths
@@ -90,7 +95,11 @@ class Corpus(ABC):
 
     def location(self, row: int) -> str:
         """Where pair `row` stands, such as `train.en.gz:17`; for messages."""
-        return f"{self.paths[0]}:{self._read_once()[0][row]}"
+        return self.place(self._read_once()[0][row])
+
+    def place(self, line: int) -> str:
+        """How messages name a line."""
+        return f"{self.paths[0]}:{line}"
 
     def fingerprint(self) -> str:
         """SHA-256 of the files' bytes and of all that decides how they become texts.
@@ -100,6 +109,8 @@ class Corpus(ABC):
         """
         if self._fingerprint is None:
             parts = [CLEANING_VERSION, self.format, *self.reading, self._columns(), *map(_digest, self.paths)]
+            if self.pictures is not None:
+                parts.append(self.pictures.digest(pair.source for pair in self))
             self._fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         return self._fingerprint
 

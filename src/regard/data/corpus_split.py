@@ -26,6 +26,7 @@ class SplitCorpus(Corpus):
     def __init__(self, whole: Corpus, share: float, *, held_out: bool) -> None:
         super().__init__(whole.paths, whole.reading)
         self.format = whole.format
+        self.pictures = whole.pictures
         self._whole, self._share, self._held_out = whole, share, held_out
 
     @property
@@ -43,6 +44,10 @@ class SplitCorpus(Corpus):
             taken = record.pair is not None and is_held_out(record.pair.source, self._share)
             if taken == self._held_out:
                 yield record
+
+    def place(self, line: int) -> str:
+        """As the whole names it."""
+        return self._whole.place(line)
 
     def fingerprint(self) -> str:
         """SHA-256 of the whole's fingerprint, the share and the side.

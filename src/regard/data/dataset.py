@@ -12,12 +12,18 @@ import sentencepiece
 from pydantic import Field, model_validator
 
 from regard.config.base import Config
+from regard.data.abstract_store import Store
 from regard.data.cache import open_cached
 from regard.data.corpus import Corpus, Format, TestItem, open_corpus, read_test_items
+from regard.data.corpus_base import Reading
 from regard.data.corpus_split import SplitCorpus
-from regard.data.store import Encoding, TokenStore, open_store
+from regard.data.open_pictures import open_picture_corpus
+from regard.data.picture_reader import PictureConfig, PictureReader
+from regard.data.picture_store import PictureEncoding, PictureStore, open_picture_store
+from regard.data.reader import Reader
+from regard.data.store import Encoding, open_store
 from regard.data.tokenizer import Tokenizer, TokenizerConfig, find, learn, load
-from regard.errors import DataError, ModelError
+from regard.errors import DataError, ModelError, UsageError
 
 FORMAT = 1
 # A tokenizer learns no more from more lines than this; every n-th line is taken of a larger corpus.
@@ -32,6 +38,7 @@ class DataConfig(Config):
     Either `tokenizer` (one vocabulary for both sides) or `source_tokenizer` and `target_tokenizer`.
     `columns` are the places, from 1, of source and target in TSV: `[2, 1]` reads a file backwards.
     `history` is how many turns before a reply are read, in conversations.
+    With `picture` the sources are pictures, and only `target_tokenizer` is given.
     Instead of naming `validation`, `hold_out` sets a share of the training pairs aside to validate on.
     `max_length` bounds the positions of a side, end of sentence included; longer pairs are left out and reported.
     """
@@ -46,6 +53,7 @@ class DataConfig(Config):
     validation: str | None = None
     hold_out: float = Field(0.0, ge=0, lt=0.5)
     test: list[str] = Field(default=[])
+    picture: PictureConfig | None = None
     tokenizer: TokenizerConfig | None = None
     source_tokenizer: TokenizerConfig | None = None
     target_tokenizer: TokenizerConfig | None = None
@@ -56,6 +64,10 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _one_or_two_tokenizers(self) -> "DataConfig":
         sides = (self.source_tokenizer, self.target_tokenizer)
+        if self.picture is not None:
+            if self.target_tokenizer is None or (self.tokenizer, self.source_tokenizer) != (None, None):
+                raise ValueError("pictures have no tokenizer: beside `picture` give `target_tokenizer` alone")
+            return self
         if self.tokenizer is not None and sides != (None, None):
             raise ValueError("give `tokenizer` (one for both sides), or the two others; not both")
         if self.tokenizer is None and None in sides:
@@ -79,23 +91,48 @@ class DataConfig(Config):
 
 
 class Sizes(NamedTuple):
-    """The sizes of the two vocabularies, and whether they are one."""
+    """The sizes of the two vocabularies, and whether they are one; of pictures channels, height and width."""
 
     source: int
     target: int
     shared: bool
+    height: int = 0
+    width: int = 0
 
 
 class Vocabularies(NamedTuple):
-    """The tokenizers of both sides; one object where they share one."""
+    """The tokenizers of both sides, one object where they share one; for pictures a reader in the source's place."""
 
-    source: Tokenizer
+    source: Reader
     target: Tokenizer
+
+    @property
+    def source_tokenizer(self) -> Tokenizer:
+        """The source's, for whoever has texts.
+
+        Raises:
+            UsageError: the model reads pictures.
+        """
+        if not isinstance(self.source, Tokenizer):
+            raise UsageError("this model reads pictures, not text; use `regard caption` or `regard classify`")
+        return self.source
+
+    @property
+    def pictures(self) -> PictureReader:
+        """The source's, for whoever has pictures.
+
+        Raises:
+            UsageError: the model reads text.
+        """
+        if not isinstance(self.source, PictureReader):
+            raise UsageError("this model reads text, not pictures")
+        return self.source
 
     @property
     def dimensions(self) -> Sizes:
         """What a model must know of them."""
-        return Sizes(self.source.size, self.target.size, self.source is self.target)
+        sides = self.source.shape[:2] if isinstance(self.source, PictureReader) else (0, 0)
+        return Sizes(self.source.size, self.target.size, self.source is self.target, *sides)
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -118,6 +155,8 @@ class Vocabularies(NamedTuple):
         Raises:
             ModelError: A file is missing or damaged.
         """
+        if (pictures := folder / f"source{PictureReader.suffix}").is_file():
+            return cls(PictureReader.load(pictures), load(folder, "target"))
         if find(folder, "source") is not None or find(folder, "target") is not None:
             return cls(load(folder, "source"), load(folder, "target"))
         shared = load(folder, "tokenizer")
@@ -129,8 +168,8 @@ class Dataset(NamedTuple):
 
     config: DataConfig
     vocabularies: Vocabularies
-    train: TokenStore
-    validation: TokenStore | None
+    train: Store
+    validation: Store | None
     validation_items: list[TestItem]
     report: list[str]
     base: Path
@@ -165,13 +204,34 @@ def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, bas
     cache = cache_folder(config, base)
     if vocabularies is None:
         vocabularies = _learn_once(config, corpora, cache)
-    rates = _sampling_rates(config)
-    encoding = Encoding(vocabularies.source, vocabularies.target, config.max_length, rates)
-    train = open_store(corpora, encoding, cache)
-    validation = open_store(held_out, encoding._replace(rates=(0.0, 0.0)), cache) if held_out else None
-    items = [item for corpus in held_out for item in read_test_items(corpus)]
+    train = _open_store(config, corpora, vocabularies, cache, training=True)
+    validation = _open_store(config, held_out, vocabularies, cache, training=False) if held_out else None
+    items = _items(held_out, validation)
     report = [*_report("train", train), *(() if validation is None else _report("validation", validation))]
     return Dataset(config, vocabularies, train, validation, items, report, base)
+
+
+def _open_store(
+    config: DataConfig, corpora: Sequence[Corpus], vocabularies: Vocabularies, cache: Path, *, training: bool
+) -> Store:
+    if config.picture is not None:
+        seen = PictureEncoding(vocabularies.pictures, vocabularies.target, config.max_length)
+        seen = seen._replace(skips=config.on_error == "skip")
+        if training:
+            seen = seen._replace(shift=config.picture.shift, flip=config.picture.flip)
+        return open_picture_store(corpora, seen, cache)
+    encoding = Encoding(vocabularies.source_tokenizer, vocabularies.target, config.max_length)
+    if training:
+        encoding = encoding._replace(rates=_sampling_rates(config))
+    return open_store(corpora, encoding, cache)
+
+
+def _items(corpora: Sequence[Corpus], store: Store | None) -> list[TestItem]:
+    """The items to validate on; of pictures those that could be read, item i of which is picture i of the store."""
+    if not isinstance(store, PictureStore):
+        return [item for corpus in corpora for item in read_test_items(corpus)]
+    items = {(which, item.source): item for which, corpus in enumerate(corpora) for item in read_test_items(corpus)}
+    return [items[name] for name in store.names]
 
 
 def cache_folder(config: DataConfig, base: Path) -> Path:
@@ -190,12 +250,24 @@ def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
         UsageError: `config` has a setting that the corpus's format does not have.
         DataError: There is no such corpus, or it cannot be read.
     """
+    root = base / Path(config.root).expanduser()
+    columns = None if config.columns is None else (config.columns[0], config.columns[1])
+    if config.picture is not None:
+        return open_picture_corpus(
+            root / Path(name).expanduser(),
+            root=None if config.picture.root is None else root / Path(config.picture.root).expanduser(),
+            format=config.format,
+            source=config.source,
+            target=config.target,
+            columns=columns,
+            reading=Reading(config.on_error),
+        )
     return open_corpus(
-        base / Path(config.root).expanduser() / Path(name).expanduser(),
+        root / Path(name).expanduser(),
         format=config.format,
         source=config.source,
         target=config.target,
-        columns=None if config.columns is None else (config.columns[0], config.columns[1]),
+        columns=columns,
         history=config.history,
         on_error=config.on_error,
     )
@@ -229,6 +301,8 @@ def _refuse_empty_side(config: DataConfig, train: Sequence[Corpus], held_out: Se
 def _learn_once(config: DataConfig, corpora: Sequence[Corpus], cache: Path) -> Vocabularies:
     configs = (config.tokenizer, config.source_tokenizer, config.target_tokenizer)
     tokenizers = [x and x.model_dump(exclude={"sampling"}) for x in configs]
+    if config.picture is not None:
+        tokenizers.append(config.picture.form)
     facts = [FORMAT, sentencepiece.__version__, tokenizers, [corpus.fingerprint() for corpus in corpora]]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
@@ -259,12 +333,12 @@ def _learn(config: DataConfig, corpora: Sequence[Corpus]) -> Vocabularies:
     if config.tokenizer is not None:
         shared = learn(config.tokenizer, _texts(corpora, sides=(0, 1)))
         return Vocabularies(shared, shared)
-    assert config.source_tokenizer is not None
     assert config.target_tokenizer is not None
-    return Vocabularies(
-        learn(config.source_tokenizer, _texts(corpora, sides=(0,))),
-        learn(config.target_tokenizer, _texts(corpora, sides=(1,))),
-    )
+    target = learn(config.target_tokenizer, _texts(corpora, sides=(1,)))
+    if config.picture is not None:
+        return Vocabularies(PictureReader(config.picture), target)
+    assert config.source_tokenizer is not None
+    return Vocabularies(learn(config.source_tokenizer, _texts(corpora, sides=(0,))), target)
 
 
 def _texts(corpora: Sequence[Corpus], *, sides: Sequence[int]) -> Iterator[str]:
@@ -281,6 +355,6 @@ def _sampling_rates(config: DataConfig) -> tuple[float, float]:
     return source.sampling, target.sampling
 
 
-def _report(name: str, store: TokenStore) -> list[str]:
+def _report(name: str, store: Store) -> list[str]:
     kept = f"{name}: {len(store):,} of {store.num_pairs_read:,} pairs are used"
     return [kept, *(f"{name}: {reason} left out" for reason in store.left_out), *(f"{name}: {x}" for x in store.notes)]

@@ -45,19 +45,20 @@ def without_compression(path: Path) -> Path:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
-    r"""The (decompressed) bytes of a regular file, in which b"\n" ends a line.
+def open_bytes(path: Path, *, is_text: bool = True) -> Iterator[BinaryIO]:
+    r"""The (decompressed) bytes of a regular file, in which, `is_text` given, b"\n" ends a line.
 
     Raises:
-        DataError: it is no regular file, cannot be opened, or holds what is plainly not UTF-8 text.
+        DataError: it is no regular file, cannot be opened, or should hold text and plainly is not UTF-8.
     """
     check_file(path)
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(path, "rb"))
-            _refuse_foreign(path, file.peek(_HEAD)[:_HEAD])
+            if is_text:
+                _refuse_foreign(path, file.peek(_HEAD)[:_HEAD])
             stream = stack.enter_context(_decompressed(path, file))
-            if path.suffix in (".gz", ".zst"):
+            if is_text and path.suffix in (".gz", ".zst"):
                 _refuse_foreign(without_compression(path), cast(io.BufferedReader, stream).peek(_HEAD)[:_HEAD])
         except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
             raise read_error(path, error) from error

@@ -9,30 +9,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
+from regard.data.abstract_store import LeftOut as LeftOut
+from regard.data.abstract_store import Store
 from regard.data.abstract_tokenizer import Tokenizer
 from regard.data.cache import open_cached
 from regard.data.corpus import Corpus
 from regard.data.flat_file import FlatFile, FlatWriter, map_flat
+from regard.data.padding import pad_rows
 from regard.errors import DataError
 from regard.symbols import BOS, EOS
 
 FORMAT = 1
 NUM_EXAMPLES = 10
-_DESCRIPTION = "store.json"
+DESCRIPTION = "store.json"
 _SIDES = ("source", "target")
-
-
-class LeftOut(NamedTuple):
-    """Pairs of a corpus that are not used: why, how many, and where the first few stand."""
-
-    reason: str
-    num_pairs: int
-    examples: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.num_pairs:,} because {self.reason} (first: {self.examples[0]})"
 
 
 class Encoding(NamedTuple):
@@ -63,13 +57,8 @@ class Encoding(NamedTuple):
         ]
 
 
-class TokenStore:
-    """Pairs of ids in corpus order: sources end in `EOS`, targets are `BOS` ... `EOS`. Row r is the r-th pair kept.
-
-    `left_out` tells which pairs were not kept, `notes` what reading changed in the texts.
-    `source_lengths` and `target_lengths` count positions as a model sees them: `EOS` is one, `BOS` is none
-    (the decoder reads and says one token fewer than the target array holds).
-    """
+class TokenStore(Store):
+    """Pairs of ids: sources end in `EOS`, targets are `BOS` ... `EOS`."""
 
     def __init__(self, folder: Path, encoding: Encoding) -> None:
         """Map a folder that `open_store` has published.
@@ -77,7 +66,7 @@ class TokenStore:
         Raises:
             DataError: It is damaged.
         """
-        description = _read_description(folder)
+        description = read_description(folder)
         files = description["files"]
         self.folder = folder
         self.num_pairs_read = int(description["num_pairs_read"])
@@ -96,9 +85,6 @@ class TokenStore:
         self.source_lengths = sources.lengths
         self.target_lengths = targets.lengths - 1
 
-    def __len__(self) -> int:
-        return len(self.sources)
-
     @property
     def is_sampled(self) -> bool:
         """Whether each epoch has segmentations of its own, which `resample` draws."""
@@ -108,9 +94,9 @@ class TokenStore:
         """The source ids of pair `row`, `EOS` at the end."""
         return self.sources[row]
 
-    def target(self, row: int) -> NDArray[Any]:
-        """The target ids of pair `row`, between `BOS` and `EOS`."""
-        return self.targets[row]
+    def source_batch(self, rows: NDArray[np.int64]) -> Int[Tensor, "batch source_length"]:
+        """The source ids of `rows`, padded with `PAD`."""
+        return pad_rows(self.sources, rows)
 
     def resample(self, seed: int, epoch: int) -> "TokenStore":
         """The same pairs in segmentations drawn for `epoch`: a pure function of (seed, epoch, row).
@@ -195,10 +181,10 @@ def _build(corpora: Sequence[Corpus], encoding: Encoding, folder: Path) -> None:
         LeftOut(reason, len(places), tuple(corpora[which].location(row) for which, row in places[:NUM_EXAMPLES]))
         for reason, places in sorted(left_out.items())
     ]
-    _refuse_empty(num_read, reasons)
+    refuse_empty(num_read, reasons)
     notes = [f"{corpus.name}: {sentence}" for corpus in corpora for sentence in corpus.counts.sentences()]
     description = {"format": FORMAT, "num_pairs_read": num_read, "left_out": reasons, "notes": notes, "files": files}
-    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def _rows(corpora: Sequence[Corpus]) -> Iterator[tuple[tuple[int, int], str, str]]:
@@ -220,7 +206,12 @@ def _reason_to_leave_out(source: list[int], target: list[int], max_length: int) 
     return None
 
 
-def _refuse_empty(num_read: int, reasons: list[LeftOut]) -> None:
+def refuse_empty(num_read: int, reasons: list[LeftOut]) -> None:
+    """Let only a store pass that has examples.
+
+    Raises:
+        DataError: it has none; the message says why.
+    """
     if num_read == 0:
         raise DataError("the corpus is empty: not one pair of lines; look at the paths in the recipe's block `data`")
     if num_read == sum(reason.num_pairs for reason in reasons):
@@ -228,12 +219,17 @@ def _refuse_empty(num_read: int, reasons: list[LeftOut]) -> None:
         raise DataError(f"none of the {num_read} pairs can be used: {causes}; raise max_length or mend the corpus")
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the folder of a store says about itself.
+
+    Raises:
+        DataError: nothing that can be understood.
+    """
     try:
-        description = json.loads((folder / _DESCRIPTION).read_bytes())
+        description = json.loads((folder / DESCRIPTION).read_bytes())
         complete = {"format", "num_pairs_read", "left_out", "notes", "files"} <= set(description)
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{folder / _DESCRIPTION} cannot be read: {error}") from error
+        raise DataError(f"{folder / DESCRIPTION} cannot be read: {error}") from error
     if not complete or description["format"] != FORMAT:
-        raise DataError(f"{folder / _DESCRIPTION} is not a description of format {FORMAT}")
+        raise DataError(f"{folder / DESCRIPTION} is not a description of format {FORMAT}")
     return dict(description)

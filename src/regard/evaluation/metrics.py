@@ -1,6 +1,6 @@
-"""Corpus metrics: BLEU, chrF, GLEU, and error rates over words, phonemes and symbols, each with a signature.
+"""Corpus metrics: BLEU, chrF, GLEU, those of captions, and error rates, each with a signature.
 
-An item may have any number of references; BLEU and chrF use all of them, an error rate the nearest.
+An item may have any number of references; BLEU, chrF and CIDEr use all of them, an error rate the nearest.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,12 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from regard.errors import DataError
+from regard.evaluation.caption_bleu import LONGEST, caption_bleu
+from regard.evaluation.caption_tokens import caption_tokens
+from regard.evaluation.cider import cider, cider_d
 from regard.evaluation.gleu import sentence_gleu
+from regard.evaluation.meteor_like import meteor_like
+from regard.evaluation.rouge import rouge_l
 
 References = Sequence[Sequence[str]]
 
@@ -67,6 +72,25 @@ def mean_gleu(hypotheses: Sequence[str], references: References) -> Metric:
         for hypothesis, accepted in zip(hypotheses, references, strict=True)
     ]
     return Metric("gleu", 100 * sum(values) / len(values), "unit:item|tok:13a|refs:nearest", higher_is_better=True)
+
+
+def caption_values(name: str, hypotheses: Sequence[str], references: References) -> list[float]:
+    """One of `ITEM_METRICS` for every item, over `caption_tokens`; the mean of the items is the corpus's value."""
+    words = [caption_tokens(hypothesis) for hypothesis in hypotheses]
+    return ITEM_METRICS[name](words, [list(map(caption_tokens, accepted)) for accepted in references])
+
+
+def _caption_mean(name: str, hypotheses: Sequence[str], references: References) -> Metric:
+    values = caption_values(name, hypotheses, references)
+    return Metric(name, 100 * sum(values) / len(values), "unit:item|tok:ptb|case:lc|refs:all", higher_is_better=True)
+
+
+def _caption_bleu(order: int, hypotheses: Sequence[str], references: References) -> Metric:
+    """Captioning's BLEU of n-grams up to `order`."""
+    words = [caption_tokens(hypothesis) for hypothesis in hypotheses]
+    values = caption_bleu(words, [list(map(caption_tokens, accepted)) for accepted in references])
+    signature = "tok:ptb|case:lc|refs:nearest-length"
+    return Metric(f"bleu-{order}", 100 * values[order - 1], signature, higher_is_better=True)
 
 
 def reference_streams(references: References) -> list[list[Any]]:
@@ -125,12 +149,27 @@ def _rate(name: str, counts: Sequence[tuple[int, int]], signature: str) -> Metri
     return Metric(name, 100 * errors / max(total, 1), f"{signature}|edits:levenshtein", higher_is_better=False)
 
 
+def _each(score: Callable[[Sequence[str], Sequence[Sequence[str]]], float]) -> Callable[..., list[float]]:
+    """A score of one item, applied to all."""
+    return lambda hypotheses, references: list(map(score, hypotheses, references))
+
+
+# Of tokenised captions; `cider-d` is what papers on captions print as CIDEr.
+ITEM_METRICS: dict[str, Callable[..., list[float]]] = {
+    "rouge-l": _each(rouge_l),
+    "cider-d": cider_d,
+    "cider": cider,
+    "meteor-like": _each(meteor_like),
+}
+
 METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
     **{name: partial(_sacrebleu, name) for name in (*_BLEU_TOKENIZERS, "chrf")},
     "gleu": mean_gleu,
     "wer": word_error_rate,
     "per": phoneme_error_rate,
     "cer": character_error_rate,
+    **{f"bleu-{order}": partial(_caption_bleu, order) for order in range(1, LONGEST + 1)},
+    **{name: partial(_caption_mean, name) for name in ITEM_METRICS},
 }
 
 

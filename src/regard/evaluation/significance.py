@@ -1,15 +1,19 @@
 """Is system B really better than system A? Paired bootstrap resampling (Koehn 2004)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
 from sacrebleu.significance import PairedTest, Result
 
 from regard.errors import DataError, UsageError
+from regard.evaluation.caption_bleu import LONGEST
 from regard.evaluation.metrics import (
+    ITEM_METRICS,
     METRICS,
     References,
+    caption_values,
     character_errors,
     phoneme_errors,
     reference_streams,
@@ -17,11 +21,19 @@ from regard.evaluation.metrics import (
     word_errors,
 )
 
-_COUNTS: dict[str, Callable[[Sequence[str], References], list[tuple[int, int]]]] = {
+
+def _values_of_one(name: str, hypotheses: Sequence[str], references: References) -> list[tuple[float, int]]:
+    return [(value, 1) for value in caption_values(name, hypotheses, references)]
+
+
+# What a corpus's value is made of: sum of the first numbers over sum of the second, the items being summed.
+_RATIOS: dict[str, Callable[[Sequence[str], References], Sequence[tuple[float, int]]]] = {
     "wer": word_errors,
     "per": phoneme_errors,
     "cer": character_errors,
+    **{name: partial(_values_of_one, name) for name in ITEM_METRICS},
 }
+_UNTESTED = ("gleu", *(f"bleu-{order}" for order in range(1, LONGEST + 1)))
 
 
 class Interval(NamedTuple):
@@ -69,8 +81,8 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two systems' outputs on the same items, resampling the items.
 
-    BLEU and chrF are sacreBLEU's own test. For error rates the null distribution is the resampled difference
-    moved to mean zero (two-sided), as sacreBLEU does it.
+    BLEU and chrF are sacreBLEU's own test. For error rates, and for captions' values (CIDEr's document frequencies
+    are kept), the null distribution is the resampled difference moved to mean zero (two-sided), as sacreBLEU does it.
 
     Raises:
         DataError: the numbers of items differ.
@@ -81,20 +93,20 @@ def paired_bootstrap(
             f"a paired test needs the same items: {len(baseline)} baseline outputs, {len(system)} system outputs, "
             f"{len(references)} references"
         )
-    if metric in _COUNTS:
-        return _error_rates(metric, baseline, system, references, num_samples, seed)
-    known = [name for name in METRICS if name != "gleu"]
+    if metric in _RATIOS:
+        return _ratios(metric, baseline, system, references, num_samples, seed)
+    known = [name for name in METRICS if name not in _UNTESTED]
     if metric not in known:
         raise UsageError(f"no paired test for the metric {metric!r}; choose from {', '.join(known)}")
     return _sacrebleu(metric, baseline, system, references, num_samples)
 
 
-def _error_rates(
+def _ratios(
     metric: str, baseline: Sequence[str], system: Sequence[str], references: References, num_samples: int, seed: int
 ) -> Comparison:
-    counts = np.array([_COUNTS[metric](outputs, references) for outputs in (baseline, system)], dtype=np.int64)
+    counts = np.array([_RATIOS[metric](outputs, references) for outputs in (baseline, system)], dtype=np.float64)
     draw = np.random.default_rng(seed).integers(0, len(references), (num_samples, len(references)))
-    sums = counts[:, draw].sum(axis=2)  # (systems, samples, [errors, total])
+    sums = counts[:, draw].sum(axis=2)  # (systems, samples, [sum of values, total])
     rates = 100 * sums[..., 0] / sums[..., 1]
     whole = 100 * counts[..., 0].sum(1) / counts[..., 1].sum(1)
     differences = np.abs(rates[1] - rates[0] - (rates[1] - rates[0]).mean())

@@ -15,6 +15,7 @@ from regard.layers.projected_lstm import ProjectedLSTM
 from regard.layers.recurrent import reverse_within
 from regard.layers.spelling import NUM_SYMBOLS, spell
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 
 
 def _filters(*numbers: int) -> list[dict[str, int]]:
@@ -127,3 +128,10 @@ class BidirectionalReader(nn.Module):
             [states.masked_fill(hide, 0.0) for states in back],
             num_words,
         )
+
+    def flops(self, source: Int[Tensor, "batch length"]) -> int:
+        """Operations of `forward`: the words that are there, and both directions over the padding, too."""
+        letters, num_words = spell(source, longest=self.max_letters)
+        batch, places, longest = letters.shape
+        lstms = of_matrices(self.there, batch * places) + of_matrices(self.back, batch * places)
+        return self.words.flops(int((num_words + 2).sum()), longest) + lstms

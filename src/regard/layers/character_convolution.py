@@ -12,6 +12,7 @@ from regard.config import base
 from regard.layers.embedding import Embedding
 from regard.layers.highway import Highway
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 from regard.symbols import PAD
 
 
@@ -47,6 +48,11 @@ class CharacterConvolution(nn.Module):
         vectors = self.project(self._features(flat.index_select(0, real)))
         placed = vectors.new_zeros(len(flat), vectors.size(1)).index_copy(0, real, vectors)
         return placed.unflatten(0, letters.shape[:-1])
+
+    def flops(self, words: int, letters: int) -> int:
+        """Operations on so many real words, in a batch whose longest has so many letters."""
+        windows = sum(convolution.weight.numel() for convolution in self.convolutions)
+        return 2 * words * letters * windows + of_matrices(self.highways, words) + of_matrices(self.project, words)
 
     def _features(self, letters: Int[Tensor, "words letters"]) -> Float[Tensor, "words filters"]:
         is_there = letters != PAD

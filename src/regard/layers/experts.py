@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from regard.config import base
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 
 # The least standard deviation of the noise: Softplus may come so near to 0 that the load has no gradient.
 _LEAST_NOISE = 1e-2
@@ -83,6 +84,10 @@ class NoisyTopK(nn.Module):
             noisy = clean + torch.randn_like(clean) * deviation
             return self._choose(noisy)._replace(load=expected_load(clean, noisy, deviation, self.used))
 
+    def flops(self, tokens: int) -> int:
+        """Operations on so many tokens: W_g, and while training W_n."""
+        return 2 * tokens * self.gate_weight.numel() * (2 if self.training else 1)
+
     def _choose(self, scores: Tensor) -> Chosen:
         best, experts = scores.topk(self.used, -1)
         return Chosen(experts, best.softmax(-1), None)
@@ -148,6 +153,10 @@ class Experts(nn.Module):
             gates = chosen.gates.new_zeros(len(tokens), len(self.networks)).scatter(1, chosen.experts, chosen.gates)
             routings.append(Routing(self.site, _put_back(gates, real, states), self._penalty(gates, chosen.load)))
         return _put_back(self._dispatch(tokens, chosen), real, states)
+
+    def flops(self, tokens: int) -> int:
+        """Operations on so many real tokens: of the choice, and of `used` experts of one size a token."""
+        return self.router.flops(tokens) + of_matrices(self.networks[0], self.router.used * tokens)
 
     def _dispatch(self, tokens: Tensor, chosen: Chosen) -> Tensor:
         """Sort the (token, expert) pairs by expert, let every expert do its own, and sort them back."""

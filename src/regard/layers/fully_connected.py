@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.layers.dropout import Dropout
+from regard.operations import of_matrices
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -33,3 +34,7 @@ class FullyConnected(nn.Module):
         """W2 f(W1 x + b1) + b2."""
         transformed: Tensor = self.outer(self.dropout(self.activation(self.inner(states))))
         return transformed
+
+    def flops(self, rows: int) -> int:
+        """Operations on so many vectors."""
+        return of_matrices(self, rows)

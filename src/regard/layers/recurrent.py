@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from regard.operations import of_matrices
+
 CellName = Literal["rnn", "lstm", "gru"]
 
 
@@ -138,6 +140,10 @@ class Recurrent(nn.Module):
         hidden = torch.stack([layer.hidden for layer in layers], 1)
         cells = [layer.cell for layer in layers if layer.cell is not None]
         return inputs, States(hidden, torch.stack(cells, 1) if cells else None)
+
+    def flops(self, tokens: int) -> int:
+        """Operations of reading so many real tokens: each meets U and W of every layer and direction once."""
+        return of_matrices(self, tokens)
 
     def _require_one_direction(self, states: States | None) -> None:
         if self.kernel.bidirectional and states is not None:

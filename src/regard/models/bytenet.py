@@ -24,6 +24,7 @@ from regard.layers.dilated_convolution import DilatedConvolution
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
@@ -108,6 +109,10 @@ class Block(nn.Module, ABC):
         convolved, past = self.convolution.step(inputs, past)
         return self._leave(state, inputs, convolved), past
 
+    def flops(self, positions: int) -> int:
+        """Operations at so many positions."""
+        return of_matrices(self, positions)
+
     @abstractmethod
     def activate(self, inputs: Tensor, convolved: Tensor) -> Float[Tensor, "*batch size"]:
         """f: what becomes of the convolution's outputs; `inputs` is what it read at the same positions."""
@@ -177,6 +182,10 @@ class Encoder(nn.Module):
             states = block(states, mask)
         represented = self.norm(states).masked_fill(~mask.unsqueeze(-1), 0.0)
         return functional.pad(represented, (0, 0, 0, 1))
+
+    def unfolded_length(self, source: Int[Tensor, "batch length"]) -> int:
+        """Positions at which a padded batch is computed."""
+        return self._unfold(source).size(1)
 
     def _unfold(self, source: Tensor) -> Bool[Tensor, "batch unfolded_length"]:
         """True at the first |t^| = ceil(a |s|) + b positions of every row. They read PAD's embedding beyond |s|."""
@@ -257,6 +266,15 @@ class ByteNet(Model):
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing: all target positions at once. Nothing goes to `record`: there is no attention."""
         return Output(self.decoder(batch.decoder_input, self.encoder(batch.source)), self.readout)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`; padding is computed with the rest, but not read out."""
+        rows, target = batch.labels.shape
+        unfolded = rows * self.encoder.unfolded_length(batch.source)
+        encoded = sum(block.flops(unfolded) for block in self.encoder.blocks)
+        decoded = sum(block.flops(rows * target) for block in self.decoder.blocks)
+        joined = 0 if self.decoder.join is None else of_matrices(self.decoder.join, rows * target)
+        return encoded + decoded + joined + of_matrices(self.readout, batch.num_target_tokens)
 
     def encode(self, source: Int[Tensor, "batch length"]) -> State:
         """Read the source once."""

@@ -25,6 +25,7 @@ from regard.layers.positional_encoding import Learned
 from regard.layers.scale_gradient import scale_gradient
 from regard.layers.stack import Stack
 from regard.layers.weight_norm import weight_norm
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 
 HALF_THE_VARIANCE = math.sqrt(0.5)  # of a sum of two (Gehring et al. 2017, 3.5)
@@ -108,6 +109,10 @@ class EncoderLayer(nn.Module):
         convolved: Tensor = self.convolution(states, mask)
         return (convolved + self.residual(states)) * HALF_THE_VARIANCE
 
+    def flops(self, positions: int) -> int:
+        """Operations at so many positions."""
+        return of_matrices(self, positions)
+
 
 class AttentionToSource(nn.Module):
     """d_i = W h_i + b + g_i; c_i = sum_j softmax_j(d_i . z_j) (z_j + e_j)  (Gehring et al. 2017, eq. 1 and 2).
@@ -133,6 +138,11 @@ class AttentionToSource(nn.Module):
         context = self.attention(query, memory, record=record).squeeze(1)
         return (self.output(context) + states) * HALF_THE_VARIANCE
 
+    def flops(self, rows: int, queries: int, keys: int) -> int:
+        """Operations of `rows` sentences."""
+        looked = self.attention.flops(rows, queries, keys, self.output.in_features)
+        return looked + of_matrices(self, rows * queries)
+
 
 class DecoderLayer(nn.Module):
     """The same as an encoder's layer, but blind to what comes, and with an attention of its own."""
@@ -151,6 +161,11 @@ class DecoderLayer(nn.Module):
         """All target positions at once. No padding mask: padding stands at the end, in everybody's future."""
         attended: Tensor = self.attend(self.convolution(states), embedded, memory, record)
         return (attended + self.residual(states)) * HALF_THE_VARIANCE
+
+    def flops(self, rows: int, target: int, source: int) -> int:
+        """Operations of `rows` sentences."""
+        here = of_matrices(self.convolution, rows * target) + of_matrices(self.residual, rows * target)
+        return here + self.attend.flops(rows, target, source)
 
     def step(
         self, state: Tensor, embedded: Tensor, memory: Memory, past: Tensor, record: AttentionRecord | None
@@ -266,6 +281,16 @@ class ConvS2S(Model):
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing."""
         return Output(self.decoder(batch.decoder_input, self._remember(batch.source), record), self.readout)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`; padding is computed with the rest, but not read out."""
+        rows, source = batch.source.shape
+        target, encoder, decoder = batch.labels.size(1), self.encoder, self.decoder
+        encoded = sum(layer.flops(rows * source) for layer in encoder.layers)
+        decoded = sum(layer.flops(rows, target, source) for layer in decoder.layers)
+        ends = of_matrices(encoder.enter, rows * source) + of_matrices(encoder.leave, rows * source)
+        ends += of_matrices(decoder.enter, rows * target) + of_matrices(decoder.leave, rows * target)
+        return encoded + decoded + ends + of_matrices(self.readout, batch.num_target_tokens)
 
     def encode(self, source: Int[Tensor, "batch length"]) -> State:
         """Read the source once."""

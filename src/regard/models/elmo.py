@@ -18,6 +18,7 @@ from regard.attention.record import AttentionRecord
 from regard.errors import UsageError
 from regard.layers.bidirectional_lm import BidirectionalConfig, BidirectionalReader, Read
 from regard.layers.dropout import Dropout
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
 
@@ -52,6 +53,10 @@ class ELMo(Model):
                 "data.source_tokenizer {kind: bytes} and data.target_tokenizer {kind: words}"
             )
         return Output(self.dropout(_voices(read)), self.readout, voices=2)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`, and of reading out every label twice."""
+        return self.reader.flops(batch.source) + of_matrices(self.readout, 2 * batch.num_target_tokens)
 
 
 def _voices(read: Read) -> Float[Tensor, "voices places_less_one size"]:

@@ -30,6 +30,7 @@ from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import Recurrent, States, follow, initialise
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
@@ -157,6 +158,17 @@ class GNMT(Model):
         """Teacher forcing."""
         states = self.decoder(batch.decoder_input, self._memory(batch.source), record)
         return Output(self.dropout(states), self.readout)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`: only the encoder's bottom layer skips padding."""
+        rows, source = batch.source.shape
+        target, encoder, decoder = batch.labels.size(1), self.encoder, self.decoder
+        read = int((batch.source != PAD).sum(1).clamp(min=1).sum())
+        encoded = encoder.bottom.flops(read) + sum(layer.flops(rows * source) for layer in encoder.upper)
+        decoded = sum(layer.flops(rows * target) for layer in (decoder.bottom, *decoder.upper))
+        looked = decoder.attention.flops(rows, target, source, self.readout.in_features)
+        looked += decoder.attention.score.key_flops(rows * source)
+        return encoded + decoded + looked + of_matrices(self.readout, batch.num_target_tokens)
 
     def encode(self, source: Int[Tensor, "batch length"]) -> State:
         """Read the source once."""

@@ -28,6 +28,7 @@ from regard.layers.experts import Experts, ExpertsConfig, Routing, total_penalty
 from regard.layers.fully_connected import FullyConnected
 from regard.layers.recurrent import Recurrent, States, initialise
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 
 _SCORES: dict[str, type[DotProduct] | type[Multiplicative]] = {
@@ -213,6 +214,20 @@ class MixtureOfExperts(Model):
         routings: list[Routing] = []
         states = self._decode(batch, record, routings if self.training else None)
         return Output(self.dropout(states), self.readout, total_penalty(routings, padding_mask(batch.labels)))
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`: encoder and experts skip padding, the decoder's LSTM layers do not."""
+        rows, source = batch.source.shape
+        target, spoken, size = batch.labels.size(1), batch.num_target_tokens, self.readout.in_features
+        encoder, decoder, real = self.encoder, self.decoder, padding_mask(batch.source).sum(1)
+        read = int(real.clamp(min=1).sum())
+        layers = (encoder.both_ways, *(layer.recurrent for layer in (*encoder.lower, encoder.top)))
+        encoded = sum(layer.flops(read) for layer in layers) + encoder.mixture.experts.flops(int(real.sum()))
+        layers = (decoder.lowest, *(layer.recurrent for layer in (*decoder.lower, decoder.top)))
+        decoded = sum(layer.flops(rows * target) for layer in layers) + decoder.mixture.experts.flops(spoken)
+        looked = decoder.attention.flops(rows, target, source, size)
+        looked += decoder.attention.score.key_flops(rows * source)
+        return encoded + decoded + looked + of_matrices(self.readout, spoken)
 
     def routings(self, batch: Batch) -> list[Routing]:
         """Which experts every token of `batch` uses: in the encoder, then in the decoder."""

@@ -21,6 +21,7 @@ from regard.config import base
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import CellName, Recurrent, States, initialise, reverse_within
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
@@ -96,6 +97,11 @@ class AttentionalState(nn.Module):
         context = self.attention(states.unsqueeze(1), memory, record=record).squeeze(1)
         return torch.tanh(self.combine(torch.cat([context, states], -1)))
 
+    def flops(self, rows: int, queries: int, keys: int) -> int:
+        """Operations of `remember` and of all queries."""
+        looked = self.attention.flops(rows, queries, keys, self.combine.in_features - self.combine.out_features)
+        return self.attention.score.key_flops(rows * keys) + looked + of_matrices(self.combine, rows * queries)
+
 
 class Encoder(nn.Module):
     """Embedding and recurrent layers; `reverse` reads the words last to first (positions stay where they were)."""
@@ -130,6 +136,10 @@ class Bridge(nn.Module):
         """One decoder layer from one encoder layer."""
         hidden = torch.tanh(_layerwise(self.hidden, final.hidden))
         return States(hidden, None if final.cell is None else _layerwise(self.cell, final.cell))
+
+    def flops(self, rows: int) -> int:
+        """Operations on `rows` sentences."""
+        return of_matrices(self, rows)
 
 
 def _layerwise(layers: nn.ModuleList, states: Tensor) -> Tensor:
@@ -220,6 +230,16 @@ class Seq2Seq(Model):
         """Teacher forcing."""
         memory, carry = self.encode(batch.source)
         return Output(self.dropout(self.decoder(batch.decoder_input, memory, carry, record)), self.readout)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`: the encoder skips padding, the decoder does not."""
+        rows, source = batch.source.shape
+        read = int((batch.source != PAD).sum(1).clamp(min=1).sum())
+        target = batch.labels.size(1)
+        encoder = self.encoder.recurrent.flops(read) + (0 if self.bridge is None else self.bridge.flops(rows))
+        decoder = self.decoder.recurrent.flops(rows * target)
+        looked = 0 if self.decoder.attend is None else self.decoder.attend.flops(rows, target, source)
+        return encoder + decoder + looked + of_matrices(self.readout, batch.num_target_tokens)
 
     def encode(self, source: Int[Tensor, "batch length"]) -> State:
         """Read the source once; the memory is None where there is no attention."""

@@ -24,6 +24,7 @@ from regard.layers.experts import Experts, ExpertsConfig, Routing, total_penalty
 from regard.layers.fully_connected import Activation, FullyConnected
 from regard.layers.positional_encoding import Learned, Positions, Sinusoidal
 from regard.layers.stack import Stack
+from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -104,6 +105,10 @@ class EncoderLayer(nn.Module):
         thought = _think(self.feed_forward, self.feed_forward_norm.enter(states), mask, routings)
         return self.feed_forward_norm.leave(states, thought)
 
+    def flops(self, rows: int, length: int, tokens: int) -> int:
+        """Operations on `rows` sentences with `tokens` real tokens."""
+        return self.self_attention.flops(rows, length) + _thinking(self.feed_forward, rows * length, tokens)
+
 
 class DecoderLayer(nn.Module):
     """Self-attention to the past, cross-attention to the source, then a fully connected network."""
@@ -140,6 +145,11 @@ class DecoderLayer(nn.Module):
         thought = self.feed_forward(self.feed_forward_norm.enter(state))
         return self.feed_forward_norm.leave(state, thought), past
 
+    def flops(self, rows: int, source: int, target: int, tokens: int) -> int:
+        """Operations on `rows` sentences with `tokens` real target tokens, the memory's among them."""
+        looked = self.self_attention.flops(rows, target) + self.cross_attention.flops(rows, target, source)
+        return looked + _thinking(self.feed_forward, rows * target, tokens)
+
     def _look_at_source(self, states: Tensor, looked: Tensor, memory: Memory, record: AttentionRecord | None) -> Tensor:
         states = self.self_norm.leave(states, looked)
         looked = self.cross_attention(self.cross_norm.enter(states), memory, record=record)
@@ -172,6 +182,15 @@ class Transformer(Model):
         routings: list[Routing] = []
         states = self._decode(batch, record, routings if self.training else None)
         return Output(states, self.readout, total_penalty(routings, padding_mask(batch.labels)))
+
+    def flops(self, batch: Batch) -> int:
+        """Operations of `forward`: padding is computed with the rest, but meets no expert and is not read out."""
+        rows, source = batch.source.shape
+        target, spoken = batch.labels.size(1), batch.num_target_tokens
+        read = int(padding_mask(batch.source).sum())
+        encoder = sum(layer.flops(rows, source, read) for layer in self.encoder)
+        decoder = sum(layer.flops(rows, source, target, spoken) for layer in self.decoder)
+        return encoder + decoder + of_matrices(self.readout, spoken)
 
     def routings(self, batch: Batch) -> list[Routing]:
         """Which experts every token of `batch` uses, layer by layer; an empty list where there are no experts."""
@@ -257,6 +276,10 @@ def _think(
 ) -> Float[Tensor, "batch length size"]:
     thought: Tensor = network(states, mask, routings) if isinstance(network, Experts) else network(states)
     return thought
+
+
+def _thinking(network: FullyConnected | Experts, positions: int, tokens: int) -> int:
+    return network.flops(tokens if isinstance(network, Experts) else positions)
 
 
 def _add_and_norm(config: Config) -> AddAndNorm:

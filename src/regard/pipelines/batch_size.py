@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import torch
 
+from regard.data.abstract_store import Store
 from regard.data.batching import CPU_BATCH_TOKENS, collate, largest_batch_tokens
-from regard.data.store import TokenStore
 from regard.protocol import Model
 from regard.training.loss import sequence_loss
 from regard.training.numerics import autocast, resolve_precision
@@ -17,7 +17,7 @@ SHARE_OF_MEMORY = 0.8
 BYTES_OF_MOMENTS = 8  # Adam's two moments, in float32
 
 
-def find_batch_tokens(store: TokenStore, model: Model, precision: str) -> int:
+def find_batch_tokens(store: Store, model: Model, precision: str) -> int:
     """On a GPU the most tokens of which a batch fits, and an epoch still has 50 steps; on a CPU a number that is fast.
 
     Raises:

@@ -21,6 +21,7 @@ class Measured(NamedTuple):
     num_parameters: int
     num_updates: int
     seconds: float  # of training, without validation
+    flops: int  # counted operations of training; 0 where a run or a model did not count them
     peak_bytes: int  # of the process that trained
     bleu: dict[str, Interval]  # by test set
     sentences_per_second: float  # of decoding the first test set, with the recipe's search
@@ -81,6 +82,7 @@ def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]
     """
     translator = load(*(run.folder for run in runs))
     done = [read_card(run.folder)["finished"] for run in runs]
+    flops = [facts.get("flops", 0) for facts in done]  # a run of an earlier version has none
     bleu, speed = dict[str, Interval](), 0.0
     for test, items in tests.items():
         outputs, seconds = _timed(translator, items)
@@ -91,6 +93,7 @@ def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]
         sum(parameter.numel() for model in translator.loaded for parameter in model.model.parameters()),
         sum(facts["step"] for facts in done),
         sum(facts["seconds"] for facts in done),
+        sum(flops) if all(flops) else 0,
         max(facts["peak_bytes"] for facts in done),
         bleu,
         speed,

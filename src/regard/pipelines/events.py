@@ -56,13 +56,17 @@ class Candidate(NamedTuple):
 
 
 class Published(NamedTuple):
-    """The model folder is complete. `candidates` were compared; `chosen` is the name of the one taken."""
+    """The model folder is complete. `candidates` were compared; `chosen` is the name of the one taken.
+
+    `flops` are the counted operations of the whole training; 0 if the model does not count.
+    """
 
     folder: Path
     metric: str
     score: float
     chosen: str
     candidates: tuple[Candidate, ...]
+    flops: int
 
 
 class AlreadyFinished(NamedTuple):

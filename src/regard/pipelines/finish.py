@@ -12,6 +12,7 @@ from regard.checkpoint.checkpoints import Checkpoint, Checkpoints
 from regard.checkpoint.model_folder import save_model
 from regard.checkpoint.run_folder import RunFolder
 from regard.data.dataset import Dataset
+from regard.evaluation.flops import readable
 from regard.pipelines.events import Candidate, Published
 from regard.pipelines.validation import Validated, validate
 from regard.protocol import Model
@@ -25,12 +26,13 @@ def publish_model(
     model: Model,
     *,
     card: dict[str, Any],
+    flops: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Published:
     """Choose the weights by validation with the recipe's own search, and write the run's model folder.
 
     The candidates are the best checkpoint and, with `training.average`, the mean of the last evaluated ones,
-    which is taken unless it is worse. `model` ends up with the chosen weights.
+    which is taken unless it is worse. `model` ends up with the chosen weights. `flops` are those of its training.
 
     Raises:
         Stopped: `should_stop` said so before the folder was written.
@@ -63,10 +65,11 @@ def publish_model(
         config=recipe.model,
         vocabularies=dataset.vocabularies,
         search=recipe.search,
-        card=_card(recipe, validated, steps=steps, facts=card),
+        card=_card(recipe, validated, steps=steps, facts=card, flops=flops),
     )
     candidates = tuple(Candidate(name, which, result.scores) for name, (which, result) in found.items())
-    return Published(run.model, recipe.training.metric, validated.scores[recipe.training.metric], chosen, candidates)
+    score = validated.scores[recipe.training.metric]
+    return Published(run.model, recipe.training.metric, score, chosen, candidates, flops)
 
 
 def _last_evaluated(run: RunFolder, number: int) -> list[Checkpoint]:
@@ -102,7 +105,7 @@ def _is_as_good(recipe: Recipe, one: Validated, other: Validated) -> bool:
     return difference >= 0 if recipe.training.higher_is_better else difference <= 0
 
 
-def _card(recipe: Recipe, validated: Validated, *, steps: tuple[int, ...], facts: dict[str, Any]) -> Card:
+def _card(recipe: Recipe, validated: Validated, *, steps: tuple[int, ...], facts: dict[str, Any], flops: int) -> Card:
     metrics = [
         Metric(name=name, value=value, data=recipe.data.validation_name, signature=validated.signatures.get(name, ""))
         for name, value in validated.scores.items()
@@ -116,6 +119,7 @@ def _card(recipe: Recipe, validated: Validated, *, steps: tuple[int, ...], facts
         command=facts["command"],
         notes=[
             note,
+            *([f"Its training took {readable(flops)} floating-point operations (counted)."] if flops else []),
             f"Seed {facts['seed']}; regard {facts['versions']['regard']}, torch {facts['versions']['torch']}.",
         ],
     )

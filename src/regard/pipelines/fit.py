@@ -214,7 +214,13 @@ class Job:
     def _finish(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         try:
             published = publish_model(
-                self.recipe, self.run, self.dataset, self.model, card=self.card, should_stop=should_stop
+                self.recipe,
+                self.run,
+                self.dataset,
+                self.model,
+                card=self.card,
+                flops=self.state.position.flops,
+                should_stop=should_stop,
             )
         except Stopped:
             yield Finished(self.state.position.step, "stopped")
@@ -225,6 +231,7 @@ class Job:
             "score": published.score,
             "num_tokens": now.num_tokens,
             "seconds": round(now.seconds, 1),
+            "flops": now.flops,
             "peak_bytes": peak_memory(),
         }
         self.run.write_card(self.card)

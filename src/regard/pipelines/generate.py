@@ -41,14 +41,14 @@ class TorchEngine:
     """The model itself, on the device where it is."""
 
     def __init__(self, model: Decodable, device: torch.device) -> None:
-        self._model = model
-        self._device = device
+        self.model = model
+        self.device = device
 
     def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
         """The n best outputs of every request."""
         return search(
-            self._model,
-            pad([request.source for request in requests]).to(self._device),
+            self.model,
+            pad([request.source for request in requests]).to(self.device),
             config,
             prefixes=[request.prefix for request in requests] if any(request.prefix for request in requests) else None,
             rows=[request.row for request in requests],
@@ -56,8 +56,8 @@ class TorchEngine:
 
     def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
         """The tokens of one output, each as soon as it is known."""
-        source = pad([request.source]).to(self._device)
-        return stream(self._model, source, config, prefix=request.prefix, row=request.row)
+        source = pad([request.source]).to(self.device)
+        return stream(self.model, source, config, prefix=request.prefix, row=request.row)
 
 
 def generate(

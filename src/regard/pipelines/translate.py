@@ -93,12 +93,13 @@ class Translator:
         for other in loaded[1:]:
             if other.vocabularies != first.vocabularies:
                 raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        _ = first.vocabularies.source_tokenizer  # or this is no model to translate with
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.search = first.search
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
         self._models = [model.model.eval() for model in loaded]
-        self._engine = engine or _engine(self._models, precision)
+        self.engine = engine or torch_engine(self._models, precision)
 
     def settings(self, **overrides: object) -> SearchConfig:
         """The model's own search settings with `overrides`, checked.
@@ -137,7 +138,7 @@ class Translator:
             Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
             for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
         ]
-        found = generate(self._engine, requests, config, batch_size=batch_size)
+        found = generate(self.engine, requests, config, batch_size=batch_size)
         results = []
         for text, source, hypotheses in zip(texts, sources, found, strict=True):
             best, *others = (
@@ -186,7 +187,7 @@ class Translator:
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        for token in self._engine.stream(Request(source, row=row), config):
+        for token in self.engine.stream(Request(source, row=row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
             # A character may need several tokens; until it is whole, it is not said.
@@ -208,7 +209,7 @@ class Translator:
         """
         weights = token_alignment(watched, site=site, heads=heads)
         source, target = watched.source[:-1], watched.target[:-1]  # without `EOS`
-        words = self.vocabularies.source.words(source), self.vocabularies.target.words(target)
+        words = self.vocabularies.source_tokenizer.words(source), self.vocabularies.target.words(target)
         return hard_links(word_alignment(weights, *words))
 
     def replace_unknown(self, translation: Translation) -> Translation:
@@ -221,14 +222,14 @@ class Translator:
         parts, words = translation.text.split(NAMES[UNK]), clean_line(translation.source).split()
         if len(parts) != len(places) + 1 or not (places or translation.alternatives):
             return translation
-        numbers = self.vocabularies.source.words(translation.source_ids[:-1])
+        numbers = self.vocabularies.source_tokenizer.words(translation.source_ids[:-1])
         by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
         copied = [words[int(by_word[place].argmax())] for place in places]
         text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
         return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
 
     def _encode(self, text: str) -> list[int]:
-        return [EOS] if is_blank(text) else [*self.vocabularies.source.encode(clean_line(text)), EOS]
+        return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _encode_target(self, text: str) -> list[int]:
         return self.vocabularies.target.encode(clean_line(text)) if text else []
@@ -249,7 +250,7 @@ class Translator:
             score=hypothesis.score,
             normalised_score=hypothesis.normalised,
             tokens=self.vocabularies.target.pieces(hypothesis.tokens),
-            source_tokens=self.vocabularies.source.pieces(source[:-1]),
+            source_tokens=self.vocabularies.source_tokenizer.pieces(source[:-1]),
             token_scores=hypothesis.token_scores,
             ids=hypothesis.tokens,
             source_ids=source,
@@ -258,7 +259,12 @@ class Translator:
         )
 
 
-def _engine(models: Sequence[torch.nn.Module], precision: Precision) -> TorchEngine:
+def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32") -> TorchEngine:
+    """The models themselves; several are an ensemble.
+
+    Raises:
+        UsageError: int8 is not for the device where they are.
+    """
     device = next(models[0].parameters()).device
     if precision == "int8":
         if device.type != "cpu":

@@ -96,7 +96,7 @@ class _Interruptible(TorchEngine):
 def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
     """The best output for every validation item, in their order."""
     assert isinstance(model, Decodable)
-    source, target = dataset.vocabularies
+    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
     engine = _Interruptible(model, next(model.parameters()).device, should_stop)
     requests = [
         Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)

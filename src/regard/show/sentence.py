@@ -79,7 +79,7 @@ def look(translator: Translator, translation: Translation) -> list[Site]:
             "this model has no attention, so there is nothing to show; "
             "train one with model.score=additive, or a Transformer"
         )
-    source = _side(translator.vocabularies.source, watched.source)
+    source = _side(translator.vocabularies.source_tokenizer, watched.source)
     target = _side(translator.vocabularies.target, watched.target)
     said = _side(translator.vocabularies.target, [BOS, *watched.target[:-1]])  # what the decoder has read
     sites = []

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import nn
 
+from regard.evaluation.flops import forward_flops, training_flops
 from regard.protocol import Batch
 from regard.training.config import TrainingConfig
 from regard.training.distillation import distillation_loss
@@ -29,15 +30,22 @@ class Objective:
         device = next(model.parameters()).device
         precision: Literal["bf16", "fp32"] = "bf16" if now.precision == "bf16" else "fp32"
         if self.config.reward is None:
+            now.flops += self._flops(model, batch)
             with autocast(precision, device):
                 loss = self._loss(model, batch, batch.to(device))
             yield loss
             return
         seed = (self.config.seed << 32) + now.step
         for part, weights in weighted_batches(model, batch.to(device), self.config.reward, seed=seed):
+            now.flops += training_flops(model, part)
             with autocast(precision, device):
                 loss = sequence_loss(model(part), part.labels, weights=weights)
             yield loss
+
+    def _flops(self, model: nn.Module, batch: Batch) -> int:
+        """The student's, forward and back, and its teacher's, forward."""
+        told = forward_flops(self.teacher, batch) if self.teacher is not None else 0
+        return training_flops(model, batch) + told
 
     def _loss(self, model: nn.Module, batch: Batch, moved: Batch) -> Loss:
         config = self.config

@@ -21,7 +21,8 @@ class Position:
     """Where the run stands. Every field is a number, a word or None, so it is JSON as it is.
 
     `step` counts updates; `epoch` counts whole epochs behind us and `batch` the batches of this one.
-    `seconds` are seconds of training, without evaluations. `split_above` is the size of the smallest
+    `seconds` are seconds of training, without evaluations, and `flops` the counted operations of all
+    forward and backward passes (`regard.evaluation.flops.training_flops`). `split_above` is the size of the smallest
     batch that did not fit into the GPU. `precision` stays what it was at the start of the run.
     """
 
@@ -30,6 +31,7 @@ class Position:
     batch: int = 0
     num_tokens: int = 0
     seconds: float = 0.0
+    flops: int = 0
     precision: str = "fp32"
     skipped: int = 0
     skipped_in_a_row: int = 0

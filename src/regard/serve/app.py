@@ -1,0 +1,73 @@
+"""The application: every route of the server behind the guard. Any ASGI server can run it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from regard.serve import explorer, operations
+from regard.serve.bodies import StrictRoute
+from regard.serve.errors import add_error_handlers
+from regard.serve.guard import App, Guard
+from regard.serve.models import Models, Place
+from regard.serve.settings import Settings
+from regard.serve.worker import Worker
+
+STATIC = files("regard.serve")
+
+
+def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> App:
+    """Open the models at `places` and serve them: `uvicorn.run(open_app([Place.parse("runs/small:en-de")]))`.
+
+    Raises:
+        ModelError: a model cannot be opened.
+        UsageError: two models have one name.
+    """
+    settings = settings or Settings()
+    worker = Worker(batch_size=settings.batch_size, max_queue=settings.max_queue)
+    return create_app(Models(places, worker, device=device), settings)
+
+
+def create_app(models: Models, settings: Settings) -> App:
+    """The application that serves `models`. When its server stops, so does their worker."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        models.worker.stop(settings.grace_seconds)
+
+    api = FastAPI(
+        title="regard",
+        version=version("regard"),
+        description="Attention models behind HTTP.",
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere; regard's is in `static`
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    api.router.route_class = StrictRoute
+    add_error_handlers(api)
+    for router in _routers(models, settings):
+        api.include_router(router)
+    api.add_api_route("/", _to_the_page, include_in_schema=False)
+    api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
+    for path in ("explorer", "static"):
+        api.mount(f"/{path}", StaticFiles(directory=Path(str(STATIC / path)), html=True), name=path)
+    return Guard(api, settings, models.worker.metrics)
+
+
+def _routers(models: Models, settings: Settings) -> list[Any]:
+    return [operations.router(models), explorer.router(models)]
+
+
+async def _to_the_page() -> RedirectResponse:
+    return RedirectResponse("/explorer/")
+
+
+async def _to_the_docs() -> FileResponse:
+    return FileResponse(Path(str(STATIC / "static" / "docs.html")))

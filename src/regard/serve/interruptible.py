@@ -1,0 +1,65 @@
+"""A model that can be listened to while it searches, and that hurries a sentence to its end when nobody wants it.
+
+It stands between the search and the model, which know nothing of it: what it must remember travels in their state.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from regard.attention.record import AttentionRecord
+from regard.protocol import Decodable, State
+from regard.symbols import BOS, EOS
+
+# Gets the best living hypothesis of its sentence in every step, without `BOS`.
+Listener = Callable[[list[int]], None]
+# To what is not wanted: as good as forbidden, but finite, so that a forced prefix can still be said.
+UNWANTED = -1e4
+
+
+class Interruptible:
+    """`is_void` and `listeners` have one entry a sentence of the batch."""
+
+    def __init__(
+        self, model: Decodable, *, is_void: Sequence[Callable[[], bool]], listeners: Sequence[Listener | None]
+    ) -> None:
+        self._model = model
+        self._is_void = is_void
+        self._listeners = listeners
+        self._has_listeners = any(listener is not None for listener in listeners)
+
+    def encode(self, source: Tensor) -> State:
+        """The model's own state, with the number of each sentence and, where somebody listens, what was said."""
+        memory, carry = self._model.encode(source)
+        sentences = torch.arange(source.size(0), device=source.device)
+        nothing = torch.empty(source.size(0), 0, dtype=torch.long, device=source.device)
+        said = nothing if self._has_listeners else None
+        return State((memory, sentences), (carry, said))
+
+    def step(
+        self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
+    ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        """The model's own step; a sentence that nobody wants can say nothing but `EOS` any more."""
+        (memory, sentences), (carry, said) = state
+        logits, following = self._model.step(State(memory, carry), tokens, record)
+        beams = tokens.size(0) // sentences.size(0)
+        if said is not None:
+            said = torch.cat([said, tokens.unsqueeze(1)], 1)
+            self._tell(said[::beams], sentences)
+        numbers = sentences.tolist()
+        void = [place for place, number in enumerate(numbers) if self._is_void[number]()]
+        if void:
+            by_sentence = logits.unflatten(0, (-1, beams)).clone()
+            by_sentence[void] = UNWANTED
+            by_sentence[void, :, EOS] = 0.0
+            logits = by_sentence.flatten(0, 1)
+        return logits, State((following.memory, sentences), (following.carry, said))
+
+    def _tell(self, best: Tensor, sentences: Tensor) -> None:
+        """A beam's hypotheses are sorted, so the first of each sentence is its best."""
+        for number, tokens in zip(sentences.tolist(), best.tolist(), strict=True):
+            listener = self._listeners[number]
+            if listener is not None and tokens[-1] != BOS:
+                listener(tokens[1:])

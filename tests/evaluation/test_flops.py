@@ -1,0 +1,98 @@
+"""Counted operations: every kind of model against torch's counter, and the totals made of them."""
+
+import pytest
+import torch
+
+from checks import flops as checks
+from checks.bytenet import bytenet_model
+from checks.convs2s import convs2s_model
+from checks.deep_att import deep_att_model
+from checks.elmo import SENTENCES, elmo_model
+from checks.elmo import batch_of as elmo_batch_of
+from checks.gnmt import gnmt_model
+from checks.making import transformer_model
+from checks.moe import moe_model
+from checks.seq2seq import seq2seq_model
+from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
+from regard.models import family, kinds, transformer
+from regard.protocol import Counted, Dimensions
+
+EXPERTS = {"number": 3, "used": 2}
+RECURRENT = {
+    **{f"seq2seq {cell}": lambda c=cell: seq2seq_model(cell=c) for cell in ("rnn", "gru", "lstm")},
+    **{
+        f"seq2seq {score}": lambda s=score: seq2seq_model(score=s, encoder_size=6, decoder_size=6)
+        for score in ("none", "dot", "scaled_dot", "additive")
+    },
+    "seq2seq input feeding": lambda: seq2seq_model(input_feeding=True, encoder_layers=2),
+    "seq2seq one way": lambda: seq2seq_model(bidirectional=False, reverse_source=True, encoder_size=5),
+    "gnmt": gnmt_model,
+    "deep_att": deep_att_model,
+    "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
+    "moe": moe_model,
+    "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
+}
+OTHERS = {
+    "transformer": transformer_model,
+    "transformer pre-norm": lambda: transformer_model(norm="pre", bias=False),
+    "transformer experts": lambda: transformer_model(experts=EXPERTS),
+    "convs2s": convs2s_model,
+    "bytenet": bytenet_model,
+    "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
+}
+MAKERS = RECURRENT | OTHERS
+# These read the bytes of real words.
+OF_WORDS = {"elmo": (elmo_model, elmo_batch_of)}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_model_states_exactly_what_torch_counts(name):
+    checks.states_its_operations(MAKERS[name]())
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
+def test_a_model_of_words_states_exactly_what_torch_counts(name):
+    make, batch_of = OF_WORDS[name]
+    checks.states_its_operations(make(), [batch_of(SENTENCES), batch_of(SENTENCES[:1] * 2)])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_training_costs_three_forward_passes(name):
+    checks.training_costs_three_passes(MAKERS[name](), exactly=name in OTHERS)
+
+
+def test_the_stand_in_for_the_additive_score_is_that_score():
+    checks.the_plain_scores_are_the_fused_ones()
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_counts_and_is_counted_here(kind):
+    module = family(kind)
+    with torch.device("meta"):
+        model = module.build(module.Config(), Dimensions(13, 11))
+    assert isinstance(model, Counted), f"{kind} has no method `flops`"
+    assert any(name.split()[0] == kind for name in MAKERS | OF_WORDS), f"{kind} is not compared with torch's counter"
+
+
+def test_a_token_of_the_transformer_by_hand():
+    """Base, a vocabulary of 37,000, 27 + 27 tokens: every matrix twice a token, and the products of attention."""
+    d, f, vocabulary, n = 512, 2048, 37_000, 27
+    encoder = 6 * (2 * (4 * d * d + 2 * d * f) + 4 * n * d)
+    decoder = 6 * (2 * (8 * d * d + 2 * d * f) + 8 * n * d) + 2 * d * vocabulary
+    dimensions = Dimensions(vocabulary, vocabulary, True)
+    with torch.device("meta"):
+        model = transformer.build(transformer.Config(preset="base"), dimensions)
+    assert flops_per_token(model, dimensions, n) == encoder + decoder
+
+
+def test_a_model_that_does_not_count_costs_nothing_that_is_known():
+    model, dimensions = torch.nn.Linear(2, 2), Dimensions(13, 11)
+    assert flops_per_token(model, dimensions) is None
+    assert training_flops(model, sentence(dimensions, 5)) == 0
+
+
+@pytest.mark.parametrize(
+    ("flops", "text"), [(0, "0"), (4.31e15, "4.3e15"), (9.97e17, "1.0e18"), (123_456, "1.2e5"), (1, "1.0e0")]
+)
+def test_large_numbers_are_readable(flops, text):
+    assert readable(flops) == text
