@@ -7,7 +7,5 @@ EOS = 3
 
 NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 
-# A vocabulary of bytes: 256 of them behind the special symbols, so its space has a known id, too.
-FIRST_BYTE = len(NAMES)
-NUM_BYTES = 256
-SPACE = FIRST_BYTE + ord(" ")
+# In a vocabulary of bytes they come first, and a space has a known id, too.
+FIRST_BYTE, NUM_BYTES, SPACE = len(NAMES), 256, len(NAMES) + ord(" ")
