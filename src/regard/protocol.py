@@ -1,4 +1,4 @@
-"""The page to read first: what a model takes, what it gives, and the two calls by which any search can use it."""
+"""The page to read first: what a model takes, what it gives, and the calls by which search or labelling uses it."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -49,7 +49,10 @@ class Output(NamedTuple):
 class Model(nn.Module, ABC):
     """Something that can be trained: teacher-forced, a batch in, an `Output` out."""
 
-    source_kind: str | None = None  # the kind of source tokenizer that the model needs; None: it takes any
+    source_kind: str | None = None  # the only kind of source tokenizer that the model can do with; None: any
+    target_kind: str | None = None
+    body: str | None = None  # the part with which a model of another kind, that has it too, can begin: its name
+    reads_source: bool = True  # False for a language model: it goes on from what was said before
 
     @abstractmethod
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
@@ -65,6 +68,19 @@ class Counted(Protocol):
 
         Counted are products of matrices, convolutions among them (see `regard.operations`), as they are computed:
         with the padding, where it is computed; with the noise of training, while `training` is on.
+        """
+        ...
+
+
+@runtime_checkable
+class Labeller(Protocol):
+    """Something that gives its source a label, or each of its words one, instead of generating a text."""
+
+    def label(self, source: Tensor, record: AttentionRecord | None = None) -> Float[Tensor, "batch places labels"]:
+        """Logits of every label (ids as in the target vocabulary, special symbols included).
+
+        There is one place for the label of the whole source, or one for each of its words; rows of shorter sources
+        have places at their end that mean nothing. `forward` has the same places, before its readout.
         """
         ...
 

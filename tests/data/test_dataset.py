@@ -263,10 +263,12 @@ def test_columns_read_a_table_backwards(base: Path) -> None:
 def test_columns_of_what_is_no_table_are_refused(base: Path) -> None:
     for name in ("train.jsonl", "train.source", "train.target"):
         (base / name).write_text('{"source": "a", "target": "b"}\n')
-    with pytest.raises(UsageError, match=r"`columns` are for TSV, but .*train\.jsonl is read as `jsonl`"):
+    with pytest.raises(UsageError, match=r"`columns` are for TSV and CoNLL, but .*train\.jsonl is read as `jsonl`"):
         prepare(config(columns=[2, 1], train=["train.jsonl"]), base=base)
     (base / "train.tsv").unlink()
-    with pytest.raises(UsageError, match=r"`columns` are for TSV, but .*train\.source and .* is read as `moses`"):
+    with pytest.raises(
+        UsageError, match=r"`columns` are for TSV and CoNLL, but .*train\.source and .* is read as `moses`"
+    ):
         prepare(config(columns=[2, 1], train=["train"]), base=base)
 
 

@@ -13,6 +13,7 @@ from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
 from checks.seq2seq import seq2seq_model
+from checks.text_classifier import text_classifier_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
 from regard.models import family, kinds, transformer
 from regard.protocol import Counted, Dimensions
@@ -29,6 +30,8 @@ RECURRENT = {
     "gnmt": gnmt_model,
     "deep_att": deep_att_model,
     "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
+    "text_classifier lstm": lambda: text_classifier_model(preset="lstm", bidirectional=True),
+    "text_classifier attention": lambda: text_classifier_model(preset="attention", hidden_layers=1),
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }
@@ -38,6 +41,8 @@ OTHERS = {
     "transformer experts": lambda: transformer_model(experts=EXPERTS),
     "convs2s": convs2s_model,
     "bytenet": bytenet_model,
+    "text_classifier cnn": text_classifier_model,
+    "text_classifier fully connected": lambda: text_classifier_model(preset="fully_connected", hidden_layers=2),
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
 }
 MAKERS = RECURRENT | OTHERS

@@ -59,7 +59,7 @@ def test_a_teacher_of_other_words_is_refused(toy_recipe, teacher, tmp_path):
         file = toy_recipe.parent / f"train.{side}"
         file.write_text(file.read_text() + "x y z\n")
     run(read(toy_recipe, LSTM), tmp_path / "first")
-    with pytest.raises(UsageError, match=r"source vocabulary of .*teacher/model \(symbols, 10 symbols\) is not the"):
+    with pytest.raises(UsageError, match=r"source vocabulary of .*teacher/model \(10 symbols\) is not the"):
         run(student(toy_recipe, teacher, f"training.start_from={tmp_path / 'first' / 'model'}"), tmp_path / "student")
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from regard.cli.options import FORMATS_HELP
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def command(
         str, typer.Option("--from", help="Language of the source: ending, column name or key.")
     ] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the target.")] = "target",
-    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl, cmudict or conversation.")] = "auto",
+    format: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "auto",
     test: Annotated[
         list[str] | None, typer.Option("--test", help="A corpus that must not be in the training data; repeatable.")
     ] = None,

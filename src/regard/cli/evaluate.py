@@ -1,8 +1,8 @@
-"""Measure a model, or outputs that are there already: BLEU, chrF, error rates, alignment error, significance."""
+"""Measure a model, or outputs that are there already: BLEU, chrF, error rates, accuracy, F1, alignment error."""
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from regard.cli.options import FORMATS_HELP
 from regard.cli.translate import MOST_NOTICES
 from regard.errors import DataError, QualityError, UsageError
 
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from regard.data.corpus import TestItem
     from regard.evaluation.metrics import Metric
     from regard.evaluation.significance import Comparison
+    from regard.pipelines.classify import Classifier
+    from regard.pipelines.translate import Translator
 
 EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
+regard evaluate -m runs/trec/model trec/test.txt --format labelled --at-least accuracy=90
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
@@ -50,12 +54,12 @@ def command(
     hypotheses: Annotated[Path | None, typer.Option("--hypotheses", help="Outputs, a line an item.")] = None,
     source: Annotated[str, typer.Option("--from", help="Language of the source: ending, column or key.")] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the references.")] = "target",
-    format: Annotated[str, typer.Option("--format", help="auto, moses, tsv, jsonl, cmudict or conversation.")] = "auto",
+    format: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "auto",
     metric: Annotated[
         str | None,
         typer.Option(
             "--metric",
-            help="Of bleu,chrf,gleu,wer,per,cer, bleu:none for tokenised text; "
+            help="Of bleu,chrf,gleu,wer,per,cer,accuracy,tag_accuracy,f1, bleu:none for tokenised text; "
             "for captions bleu-1 to bleu-4,rouge-l,cider-d,cider,meteor-like; with commas.",
         ),
     ] = None,
@@ -69,9 +73,10 @@ def command(
     first_word: Annotated[int, typer.Option("--first-word", min=0, max=1, help="What --gold counts from.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Translate a test set and measure the outputs, or measure outputs that are there already.
+    """Translate or label a test set and measure the outputs, or measure outputs that are there already.
 
-    Without --metric: BLEU and chrF, for a pronunciation dictionary the shares of wrong words (wer) and phones (per).
+    Without --metric: BLEU and chrF, for a pronunciation dictionary the shares of wrong words (wer) and phones (per),
+    for a model that gives labels their accuracy, for one that tags words F1 and the accuracy of tags.
     An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
     """
     gates = _gates(at_least, is_minimum=True) + _gates(at_most, is_minimum=False)
@@ -82,9 +87,11 @@ def command(
         values = [_alignment_error(alignments, gold, first_word)]
     else:
         items = _items(data, format, source, target)
-        names = _metric_names(metric, items)
+        reader = _reader(model, hypotheses)
+        names = _metric_names(metric, items, reader)
         _check_gates(gates, names)
-        outputs = _outputs_saved(output, lambda: _outputs(model, hypotheses, items, beam_size))
+        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, items, beam_size))
+        items = _as_learnt(reader, items)
         values = _measure(names, outputs, items)
         if baseline is not None:
             comparisons = _compare(names, baseline, outputs, items)
@@ -122,9 +129,32 @@ def _items(data: str | None, format: str, source: str, target: str) -> list["Tes
     return items
 
 
-def _metric_names(metric: str | None, items: list["TestItem"]) -> list[str]:
+def _reader(model: list[Path] | None, hypotheses: Path | None) -> "Translator | Classifier | None":
+    """What reads the test set; None where the outputs are there already."""
+    if (model is None) == (hypotheses is None):
+        raise UsageError("give either --model or --hypotheses")
+    if model is None:
+        return None
+    from regard.checkpoint.model_folder import load_model
+    from regard.pipelines.classify import Classifier
+    from regard.pipelines.translate import Translator
+
+    loaded = [load_model(folder) for folder in model]
+    return Translator(loaded) if loaded[0].vocabularies.target.ends_with_eos else Classifier(loaded)
+
+
+def _as_learnt(reader: "Translator | Classifier | None", items: list["TestItem"]) -> list["TestItem"]:
+    """The items, their labels as the model would say them."""
+    from regard.pipelines.label import as_learnt
+
+    return items if reader is None else [as_learnt(reader.vocabularies.target, item) for item in items]
+
+
+def _metric_names(metric: str | None, items: list["TestItem"], reader: "Translator | Classifier | None") -> list[str]:
     from regard.evaluation.metrics import METRICS
 
+    if metric is None and reader is not None and not reader.vocabularies.target.ends_with_eos:
+        return ["f1", "tag_accuracy"] if reader.vocabularies.target.kind == "tags" else ["accuracy"]
     if metric is None:
         spelt = all(" " not in item.source for item in items)  # single words: a dictionary
         return ["wer", "per"] if spelt else ["bleu", "chrf"]
@@ -148,23 +178,32 @@ def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str
 
 
 def _outputs(
-    model: list[Path] | None, hypotheses: Path | None, items: list["TestItem"], beam_size: int | None
+    reader: "Translator | Classifier | None", hypotheses: Path | None, items: list["TestItem"], beam_size: int | None
 ) -> list[str]:
-    if (model is None) == (hypotheses is None):
-        raise UsageError("give either --model or --hypotheses")
-    if hypotheses is not None:
+    if reader is None:
+        assert hypotheses is not None
         return _read(hypotheses, len(items))
-    assert model is not None
-    from regard.pipelines.translate import load
+    from regard.pipelines.classify import Classifier
 
+    sources = [item.source for item in items]
+    if isinstance(reader, Classifier):
+        if beam_size is not None:
+            raise UsageError("--beam-size has no effect on a model that gives labels")
+        found = reader.classify(sources)
+        _tell((each.source, each.notice) for each in found if each.notice)
+        return [each.label for each in found]
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
-    translations = load(*model).translate([item.source for item in items], **search)
-    told = [translation for translation in translations if translation.notice]
-    for translation in told[:MOST_NOTICES]:
-        sys.stderr.write(f"regard: warning: {translation.source[:60]!r}: {translation.notice}\n")
+    translations = reader.translate(sources, **search)
+    _tell((each.source, each.notice) for each in translations if each.notice)
+    return [translation.text for translation in translations]
+
+
+def _tell(notices: Iterable[tuple[str, str]]) -> None:
+    told = list(notices)
+    for source, notice in told[:MOST_NOTICES]:
+        sys.stderr.write(f"regard: warning: {source[:60]!r}: {notice}\n")
     if len(told) > MOST_NOTICES:
         sys.stderr.write(f"regard: and {len(told) - MOST_NOTICES:,} more such lines\n")
-    return [translation.text for translation in translations]
 
 
 def _read(path: Path, num_items: int) -> list[str]:

@@ -7,6 +7,8 @@ import typer
 
 MOST_THREADS = 1024  # far more of them end the process: the system gives no more stacks
 
+FORMATS_HELP = "auto, moses, tsv, jsonl, cmudict, conversation, text, labelled (LABEL sentence) or conll."
+
 Settings = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Settings in place of the recipe's, such as model.size=256."),

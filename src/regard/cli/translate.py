@@ -136,21 +136,31 @@ def open_models(
     Raises:
         UsageError: there is no such device or precision.
     """
-    import torch
-
+    if precision not in ("fp32", "int8"):
+        raise UsageError(f"--precision {precision}: it is fp32 or int8")
+    device = find_device("cpu" if device == "auto" and precision == "int8" else device, threads=threads)
     from regard.pipelines.translate import load
+
+    return load(*(folders or []), device=device, precision="int8" if precision == "int8" else "fp32")
+
+
+def find_device(device: str, *, threads: int | None) -> str:
+    """The device called `device`; `auto` is the GPU, if there is one. So many CPU threads are used from now on.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if precision not in ("fp32", "int8"):
-        raise UsageError(f"--precision {precision}: it is fp32 or int8")
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() and precision == "fp32" else "cpu"
-    elif device != "cpu":
-        from regard.training.numerics import choose_device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        return device
+    from regard.training.numerics import choose_device
 
-        device = str(choose_device(device))
-    return load(*(folders or []), device=device, precision="int8" if precision == "int8" else "fp32")
+    return str(choose_device(device))
 
 
 @contextmanager

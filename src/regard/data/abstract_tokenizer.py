@@ -11,6 +11,7 @@ from regard.data.reader import Reader
 from regard.symbols import BOS, EOS, NAMES, PAD, UNK
 
 SUBWORD_KINDS = ("unigram", "bpe")
+LABEL_KINDS = ("labels", "tags")
 SPECIAL = frozenset((PAD, BOS, EOS))
 UNKNOWN = NAMES[UNK]
 
@@ -23,17 +24,21 @@ _EFFECTS = {
     "normalization": SUBWORD_KINDS,
     "min_frequency": ("characters", "words", "symbols"),
     "lowercase": ("characters", "words"),
+    "until": ("labels",),
 }
 
 
 class TokenizerConfig(Config):
     """How text becomes ids: learnt subwords, characters, words, symbols that are given apart already, or bytes.
 
+    Of kind `labels` a whole target is one symbol, the label of its source; of kind `tags` a target has one symbol for
+    each word of its source. Of a label, only what stands before the first `until` counts: with ":" `NUM:date` is `NUM`.
+
     `size` counts the four special symbols. `sampling` is the dropout rate of BPE merges (Provilkov et al. 2020)
     or the smoothing exponent of unigram sampling (Kudo 2018); 0 means one fixed segmentation.
     """
 
-    kind: Literal["unigram", "bpe", "characters", "words", "symbols", "bytes"] = "unigram"
+    kind: Literal["unigram", "bpe", "characters", "words", "symbols", "bytes", "labels", "tags"] = "unigram"
     size: int = Field(8000, ge=8, le=1_000_000)
     sampling: float = Field(0.0, ge=0.0, le=1.0)
     character_coverage: float = Field(1.0, gt=0.9, le=1.0)
@@ -41,6 +46,7 @@ class TokenizerConfig(Config):
     normalization: Literal["nfkc", "none"] = "nfkc"
     min_frequency: int = Field(1, ge=1)
     lowercase: bool = False
+    until: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> "TokenizerConfig":

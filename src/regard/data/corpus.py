@@ -1,4 +1,4 @@
-"""Pairs of texts from files: two aligned files, TSV, JSONL or a pronunciation dictionary, read one line at a time.
+"""Pairs of texts from files: aligned files, TSV, JSONL, dictionaries, labels, tags, plain text; a line at a time.
 
 A corpus is never held in memory; it is read anew each time it is iterated over.
 """
@@ -11,7 +11,8 @@ from typing import NamedTuple, get_args
 
 from regard.data.corpus_base import Corpus, Format, Pair, Reading
 from regard.data.corpus_conversation import ConversationCorpus, has_conversations
-from regard.data.corpus_formats import DictionaryCorpus, JsonCorpus, MosesCorpus, TsvCorpus
+from regard.data.corpus_formats import DictionaryCorpus, JsonCorpus, LineCorpus, MosesCorpus, TsvCorpus
+from regard.data.corpus_labelled import ConllCorpus, LabelledCorpus, TextCorpus
 from regard.data.corpus_pictures import PICTURE_FORMATS
 from regard.data.files import SUFFIXES, without_compression
 from regard.data.text import MAX_CHARACTERS, OnError, read_lines
@@ -28,8 +29,17 @@ _SUFFIX_FORMATS: dict[str, Format] = {
     ".dict": "cmudict",
     ".cmudict": "cmudict",
     ".ref": "cmudict",
+    ".conll": "conll",
+    ".iob": "conll",
+    ".bio": "conll",
 }
 
+
+_WITHOUT_SETTINGS: dict[str, type[LineCorpus]] = {
+    "cmudict": DictionaryCorpus,
+    "text": TextCorpus,
+    "labelled": LabelledCorpus,
+}
 
 _DICTIONARY_LINE = re.compile(r"\S+ {2,}[^\t]+$")
 
@@ -62,8 +72,11 @@ def open_corpus(
     - `format` "auto" is `moses` where `path` is no file, else what the suffix says (`.tsv`; `.jsonl`; `.dict` or
       `.ref`), else what the first line says: `{` begins JSONL, `;;;` or two spaces after the first word make a
       dictionary, a tab makes TSV. Columns `conversation` and `text`, or `turns` in JSONL, make conversations.
+    - `.conll`, `.iob` and `.bio` are tagged words. Plain text (`text`) and `LABEL sentence` (`labelled`) must be named:
+      no line tells them from anything else.
     - `columns` are the places, from 1, of source and target in TSV. Without them the first line decides: a header,
       if two of its cells are the names `source` and `target`, which then are the columns; else they are 1 and 2.
+      In CoNLL they are those of word and tag; without them the first and the last.
     - `history` is the number of turns before a reply that are read, in conversations (1 where it is not given).
     - `max_length` is in characters; a pair with a longer side is left out and counted.
 
@@ -85,25 +98,36 @@ def open_corpus(
         paths = _two_files(str(path), source, target)
         _refuse_columns(columns, " and ".join(map(str, paths)), "moses")
         return MosesCorpus(paths, reading)
-    file = _found(Path(path))
+    return _open_file(_found(Path(path)), format, reading, columns=columns, history=history, names=(source, target))
+
+
+def _open_file(
+    file: Path,
+    format: str,
+    reading: Reading,
+    *,
+    columns: tuple[int, int] | None,
+    history: int | None,
+    names: tuple[str, str],
+) -> Corpus:
     form = recognise(file) if format == "auto" else format
     if format == "auto" and form == "conversation" and columns is not None:
         form = "tsv"
     if form is None:
         raise DataError(
             f"{file}: neither its name nor its first line says what it is; name its format "
-            "(tsv, jsonl, cmudict, conversation), or the common prefix of two aligned files"
+            "(tsv, jsonl, cmudict, conversation, text, labelled, conll), or the common prefix of two aligned files"
         )
     if form == "conversation":
         _refuse_columns(columns, str(file), form)
         return _conversations(file, reading, 1 if history is None else history)
     _refuse_history(history, str(file), form)
-    if form == "tsv":
-        return _table(file, reading, columns, (source, target))
+    if form in ("tsv", "conll"):
+        if columns is not None and min(columns) < 1:
+            raise UsageError(f"columns are counted from 1, but `columns` are {columns[0]} and {columns[1]}")
+        return _table(file, reading, columns, names) if form == "tsv" else ConllCorpus(file, reading, columns)
     _refuse_columns(columns, str(file), form)
-    if form == "jsonl":
-        return JsonCorpus(file, reading, source, target)
-    return DictionaryCorpus(file, reading)
+    return JsonCorpus(file, reading, *names) if form == "jsonl" else _WITHOUT_SETTINGS[form](file, reading)
 
 
 def _check_format(format: str) -> None:
@@ -166,7 +190,7 @@ def _refuse_history(history: int | None, name: str, form: str) -> None:
 
 def _refuse_columns(columns: tuple[int, int] | None, name: str, form: str) -> None:
     if columns is not None:
-        raise UsageError(f"`columns` are for TSV, but {name} is read as `{form}`")
+        raise UsageError(f"`columns` are for TSV and CoNLL, but {name} is read as `{form}`")
 
 
 def _is_file(path: Path) -> bool:
@@ -210,8 +234,6 @@ def _neighbours(prefix: Path) -> str:
 
 def _table(path: Path, reading: Reading, columns: tuple[int, int] | None, names: tuple[str, str]) -> TsvCorpus:
     if columns is not None:
-        if min(columns) < 1:
-            raise UsageError(f"columns are counted from 1, but `columns` are {columns[0]} and {columns[1]}")
         return TsvCorpus(path, reading, columns)
     first = next(islice(read_lines(path, on_error="replace"), 1), "")
     cells = first.split("\t")

@@ -14,8 +14,9 @@ from regard.data.pictures import Pictures
 from regard.data.text import CLEANING_VERSION, MAX_CHARACTERS, Counts, OnError
 
 Format = Literal[
-    "auto", "moses", "tsv", "jsonl", "cmudict", "conversation", "captions", "coco", "karpathy", "folders", "idx"
-]
+    "auto", "moses", "tsv", "jsonl", "cmudict", "conversation", "text", "labelled", "conll",
+    "captions", "coco", "karpathy", "folders", "idx",
+]  # fmt: skip
 
 
 class Pair(NamedTuple):
@@ -47,6 +48,9 @@ class Corpus(ABC):
     """
 
     format: Format
+    has_source: bool = True  # False for plain text, of which a language model learns: then every source is empty
+    # Findings of the data doctor (`regard.data.doctor.KINDS`) that mean nothing in this form.
+    not_faults: frozenset[str] = frozenset()
     pictures: Pictures | None = None
 
     def __init__(self, paths: tuple[Path, ...], reading: Reading) -> None:

@@ -12,7 +12,8 @@ from regard.data.text import Counts
 def is_held_out(source: str, share: float) -> bool:
     """Whether pairs of this source belong to the `share` held out: a pure function of the text.
 
-    So every pair of a source is on one side, wherever it stands. Blank sources, of no use, never are.
+    So every pair of a source is on one side, wherever it stands. Blank sources, of no use, never are. Of plain text,
+    which has no sources, the text itself decides.
     """
     return bool(source.strip()) and zlib.crc32(source.encode()) < share * 2**32
 
@@ -25,7 +26,7 @@ class SplitCorpus(Corpus):
 
     def __init__(self, whole: Corpus, share: float, *, held_out: bool) -> None:
         super().__init__(whole.paths, whole.reading)
-        self.format = whole.format
+        self.format, self.has_source, self.not_faults = whole.format, whole.has_source, whole.not_faults
         self.pictures = whole.pictures
         self._whole, self._share, self._held_out = whole, share, held_out
 
@@ -41,7 +42,8 @@ class SplitCorpus(Corpus):
             DataError: a file cannot be read, or a line has not the form of the file.
         """
         for record in self._whole.records(Counts() if self._held_out else counts):
-            taken = record.pair is not None and is_held_out(record.pair.source, self._share)
+            text = "" if record.pair is None else record.pair.source if self.has_source else record.pair.target
+            taken = is_held_out(text, self._share)
             if taken == self._held_out:
                 yield record
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from regard.config.base import Config
 from regard.data.abstract_store import Store
+from regard.data.abstract_tokenizer import LABEL_KINDS
 from regard.data.cache import open_cached
 from regard.data.corpus import Corpus, Format, TestItem, open_corpus, read_test_items
 from regard.data.corpus_base import Reading
@@ -36,8 +37,10 @@ class DataConfig(Config):
     Paths are relative to `root`, and `root` to the folder of the recipe. A Moses pair is named by what its two
     files share: `train: [corpus/train]` with `source: en`, `target: de` are corpus/train.en and corpus/train.de.
     Either `tokenizer` (one vocabulary for both sides) or `source_tokenizer` and `target_tokenizer`.
-    `columns` are the places, from 1, of source and target in TSV: `[2, 1]` reads a file backwards.
+    `columns` are the places, from 1, of source and target in TSV and CoNLL: `[2, 1]` reads a file backwards.
     `history` is how many turns before a reply are read, in conversations.
+    Of kind `labels` or `tags` only `target_tokenizer` can be: the model then labels its source. Plain text (`format:
+    text`), of which a language model learns, has one `tokenizer`.
     With `picture` the sources are pictures, and only `target_tokenizer` is given.
     Instead of naming `validation`, `hold_out` sets a share of the training pairs aside to validate on.
     `max_length` bounds the positions of a side, end of sentence included; longer pairs are left out and reported.
@@ -75,11 +78,20 @@ class DataConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_targets(self) -> "DataConfig":
+        for name, tokenizer in (("tokenizer", self.tokenizer), ("source_tokenizer", self.source_tokenizer)):
+            if tokenizer is not None and tokenizer.kind in LABEL_KINDS:
+                raise ValueError(f"`{name}` cannot be of kind `{tokenizer.kind}`, only `target_tokenizer` can")
+        if self.format == "text" and self.tokenizer is None:
+            raise ValueError("plain text has no sources: give `tokenizer` instead of one for each side")
+        return self
+
+    @model_validator(mode="after")
     def _settings_agree(self) -> "DataConfig":
         if self.validation is not None and self.hold_out:
             raise ValueError("give `validation` (a corpus of its own) or `hold_out` (a share of `train`); not both")
-        if self.columns is not None and self.format not in ("auto", "tsv"):
-            raise ValueError(f"`columns` are for the format tsv, not for {self.format}; leave them out")
+        if self.columns is not None and self.format not in ("auto", "tsv", "conll"):
+            raise ValueError(f"`columns` are for the formats tsv and conll, not for {self.format}; leave them out")
         return self
 
     @property
@@ -345,7 +357,7 @@ def _texts(corpora: Sequence[Corpus], *, sides: Sequence[int]) -> Iterator[str]:
     every = 1 + sum(map(len, corpora)) * len(sides) // MOST_LINES_TO_LEARN_FROM
     for corpus in corpora:
         for pair in islice(corpus, 0, None, every):
-            yield from (pair[side] for side in sides)
+            yield from (pair[side] for side in sides if side == 1 or corpus.has_source)
 
 
 def _sampling_rates(config: DataConfig) -> tuple[float, float]:

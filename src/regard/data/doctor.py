@@ -155,7 +155,8 @@ class _Patient:
 
     def diagnose(self, held_out: HeldOut, odd: Sequence[set[str]], kind: str) -> Diagnosis:
         """Read the corpus once more; `odd` are the characters of each side to be found as `kind`."""
-        judge = Judge(self.survey, held_out)
+        corpus = self.corpus
+        judge = Judge(self.survey, held_out, has_source=corpus.has_source, not_faults=corpus.not_faults)
         patterns = [letters_of(characters) for characters in odd]
         try:
             for line in lines_of(self.corpus):

@@ -72,8 +72,8 @@ def fix(
     `location`, `action` (dropped or changed), `reasons` and `texts`.
 
     Raises:
-        UsageError: `drop` names no kind of fault, the clean files would lie over others, or a corpus holds
-            conversations.
+        UsageError: `drop` names no kind of fault, the clean files would lie over others, or a corpus is of lines that
+            belong together.
         DataError: a file cannot be read or written, or two files are not aligned; nothing is then written for them.
     """
     if unknown := sorted(set(drop) - set(DROPPABLE)):
@@ -82,6 +82,8 @@ def fix(
     for corpus in corpora:
         if corpus.format == "conversation":
             raise UsageError(f"{corpus.name}: a conversation cannot be mended by leaving turns out; mend it by hand")
+        if corpus.format == "conll":
+            raise UsageError(f"{corpus.name}: a sentence cannot be mended by leaving words out; mend it by hand")
         for path in corpus.paths:
             if path.name in taken:
                 raise UsageError(f"two files are called {path.name}, and would lie over each other in {folder}")
@@ -90,7 +92,8 @@ def fix(
                 raise UsageError(f"the clean copy of {path} would replace it; name another folder")
     pairs_held_out = hold_out(held_out)
     for corpus in corpora:
-        yield _Pharmacy(corpus, folder, drop).treat(Judge(survey_of(corpus), pairs_held_out))
+        judge = Judge(survey_of(corpus), pairs_held_out, has_source=corpus.has_source, not_faults=corpus.not_faults)
+        yield _Pharmacy(corpus, folder, drop).treat(judge)
 
 
 class _Pharmacy:

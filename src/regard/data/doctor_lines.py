@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from regard.data.corpus_base import Corpus, Pair
 from regard.data.corpus_formats import LineCorpus, MalformedLineError
+from regard.data.corpus_labelled import ConllCorpus
 from regard.data.misalignment import describe_mismatch
 from regard.data.text import Counts, scan_lines
 
@@ -35,6 +36,8 @@ def lines_of(corpus: Corpus) -> Iterator[Line]:
     Raises:
         DataError: a file cannot be read, or one of two files is shorter (after the last line that both have).
     """
+    if isinstance(corpus, ConllCorpus):
+        return _sentences(corpus)
     return _one_file(corpus) if isinstance(corpus, LineCorpus) else _two_files(corpus)
 
 
@@ -67,6 +70,17 @@ def _one_file(corpus: LineCorpus) -> Iterator[Line]:
             watch.counts.add("too_long")
             pairs = tuple(pair for pair in pairs if max(map(len, pair)) <= corpus.reading.max_length)
         yield Line(number, (text,), (watch.take(),), pairs)
+
+
+def _sentences(corpus: ConllCorpus) -> Iterator[Line]:
+    """A sentence of tagged words is a line with the number of its first one."""
+    watch = _Watch()
+    for number, rows in corpus.sentences(watch.over(corpus, 0)):
+        text = None if None in rows else " / ".join(row for row in rows if row is not None)
+        try:
+            yield Line(number, (text,), (watch.take(),), (corpus.pair(rows),))
+        except MalformedLineError as error:
+            yield Line(number, (text,), (watch.take(),), problem=str(error))
 
 
 class _Watch:

@@ -101,8 +101,12 @@ class HeldOut:
 class Judge:
     """Says what is unusual in a pair. It sees the pairs in order, so that the first of equal ones is none too many."""
 
-    def __init__(self, survey: Survey, held_out: HeldOut) -> None:
+    def __init__(
+        self, survey: Survey, held_out: HeldOut, *, has_source: bool = True, not_faults: Collection[str] = ()
+    ) -> None:
+        """`has_source` and `not_faults` are those of the corpus."""
         self._held_out = held_out
+        self._has_source, self._not_faults = has_source, not_faults
         self._repeated = survey.repeated_pairs()
         self._ambiguous = survey.ambiguous_sources()
         self._seen: set[int] = set()
@@ -112,7 +116,10 @@ class Judge:
 
     def faults(self, pair: Pair) -> list[tuple[str, str]]:
         """The kind of each fault (see `regard.data.doctor.KINDS`) and, where it has one, a remark."""
-        blank = [is_blank(text) for text in pair]
+        return [fault for fault in self._all_faults(pair) if fault[0] not in self._not_faults]
+
+    def _all_faults(self, pair: Pair) -> list[tuple[str, str]]:
+        blank = [self._has_source and is_blank(pair.source), is_blank(pair.target)]
         if any(blank):
             return [("empty", "both sides" if all(blank) else "source" if blank[0] else "target")]
         faults = []
@@ -170,7 +177,7 @@ class _Languages:
         return "language" if min(source, target) < -12.0 and max(source, target) > 0 else None
 
     def _weight(self, text: str) -> float:
-        return sum(self._weights.get(word, 0.0) for word in text.lower().split())
+        return sum((self._weights.get(word, 0.0) for word in text.lower().split()), 0.0)
 
 
 def letters_of(characters: Collection[str]) -> re.Pattern[str] | None:

@@ -29,6 +29,15 @@ DESCRIPTION = "store.json"
 _SIDES = ("source", "target")
 
 
+class Example(NamedTuple):
+    """A pair as ids, special symbols included, and as texts."""
+
+    source: list[int]
+    target: list[int]
+    source_text: str
+    target_text: str
+
+
 class Encoding(NamedTuple):
     """How pairs become ids. `rates` are the sampling rates of source and target (0: one fixed segmentation).
 
@@ -46,8 +55,36 @@ class Encoding(NamedTuple):
         return any(self.rates)
 
     def encode(self, source: str, target: str) -> tuple[list[int], list[int]]:
-        """Ids of a pair: `EOS` ends both, `BOS` begins the target."""
-        return [*self.source.encode(source), EOS], [BOS, *self.target.encode(target), EOS]
+        """Ids of a pair: `EOS` ends both, `BOS` begins the target; labels and tags have no `EOS`."""
+        return [*self.source.encode(source), EOS], self._whole(self.target.encode(target))
+
+    def examples(self, source: str, target: str, *, has_source: bool = True) -> Iterator["Example"]:
+        """The pair as ids; a target without source, where it is longer than `max_length`, cut between words."""
+        source_ids, target_ids = self.encode(source, target)
+        if has_source or len(target_ids) - 1 <= self.max_length:
+            yield Example(source_ids, target_ids, source, target)
+            return
+        ids = self.target.encode(target)
+        for piece in cut_between_words(ids, self.target.words(ids), self.max_length - 1):
+            yield Example(source_ids, self._whole(piece), source, self.target.decode(piece))
+
+    def reason_to_leave_out(self, example: "Example", *, has_source: bool = True) -> str | None:
+        """What is wrong with `example`, as the end of a sentence; None where nothing is."""
+        source, target = example.source, example.target
+        if has_source and len(source) == 1:
+            return "the source is empty"
+        if len(target) == len(self._whole([])):
+            return "the target is empty"
+        if len(source) > self.max_length:
+            return f"the source is longer than max_length {self.max_length}"
+        if len(target) - 1 > self.max_length:
+            return f"the target is longer than max_length {self.max_length}"
+        if self.target.kind == "tags" and len(target) - 1 != 1 + self.source.words(source[:-1])[-1]:
+            return "there is not one tag for each word"
+        return None
+
+    def _whole(self, target: list[int]) -> list[int]:
+        return [BOS, *target, EOS] if self.target.ends_with_eos else [BOS, *target]
 
     def writers(self, folder: Path, names: tuple[str | None, str | None] = (None, None)) -> list[FlatWriter]:
         """Files for the ids of both sides, two bytes an id where that is enough; by default they have no names."""
@@ -163,15 +200,15 @@ def _build(corpora: Sequence[Corpus], encoding: Encoding, folder: Path) -> None:
         writers = [stack.enter_context(writer) for writer in encoding.writers(folder, _SIDES)]
         if encoding.is_sampled:
             writers += [stack.enter_context(FlatWriter(folder, f"{side}_text", "|u1")) for side in _SIDES]
-        for place, source, target in _rows(corpora):
+        for place, example, reason in _examples(corpora, encoding):
             num_read += 1
-            source_ids, target_ids = encoding.encode(source, target)
-            if (reason := _reason_to_leave_out(source_ids, target_ids, encoding.max_length)) is not None:
+            if reason is not None:
                 left_out.setdefault(reason, []).append(place)
                 continue
-            arrays = [np.array(source_ids), np.array(target_ids)]
+            arrays = [np.array(example.source), np.array(example.target)]
             if encoding.is_sampled:
-                arrays += [np.frombuffer(text.encode("utf-8"), np.uint8) for text in (source, target)]
+                texts = (example.source_text, example.target_text)
+                arrays += [np.frombuffer(text.encode("utf-8"), np.uint8) for text in texts]
             for writer, values in zip(writers, arrays, strict=True):
                 writer.append(values)
         files: dict[str, list[int]] = {}
@@ -187,23 +224,23 @@ def _build(corpora: Sequence[Corpus], encoding: Encoding, folder: Path) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
-def _rows(corpora: Sequence[Corpus]) -> Iterator[tuple[tuple[int, int], str, str]]:
-    """Each pair with its place: which corpus, which row."""
+def _examples(corpora: Sequence[Corpus], encoding: Encoding) -> Iterator[tuple[tuple[int, int], Example, str | None]]:
+    """Each pair, or part of a text, with its place (which corpus, which row), and why it is left out, if it is."""
     for which, corpus in enumerate(corpora):
         for row, (source, target) in enumerate(corpus):
-            yield (which, row), source, target
+            for example in encoding.examples(source, target, has_source=corpus.has_source):
+                yield (which, row), example, encoding.reason_to_leave_out(example, has_source=corpus.has_source)
 
 
-def _reason_to_leave_out(source: list[int], target: list[int], max_length: int) -> str | None:
-    if len(source) == 1:
-        return "the source is empty"
-    if len(target) == 2:
-        return "the target is empty"
-    if len(source) > max_length:
-        return f"the source is longer than max_length {max_length}"
-    if len(target) - 1 > max_length:
-        return f"the target is longer than max_length {max_length}"
-    return None
+def cut_between_words(ids: list[int], words: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Parts of at most `most` ids, each as long as it can be; a word that alone is longer is a part of its own."""
+    start = end = 0
+    for place in [*(place for place in range(1, len(ids)) if words[place] != words[place - 1]), len(ids)]:
+        if place - start > most and end > start:
+            yield ids[start:end]
+            start = end
+        end = place
+    yield ids[start:]
 
 
 def refuse_empty(num_read: int, reasons: list[LeftOut]) -> None:

@@ -1,4 +1,4 @@
-"""Corpus metrics: BLEU, chrF, GLEU, those of captions, and error rates, each with a signature.
+"""Corpus metrics: BLEU, chrF, GLEU, those of captions, error rates, accuracy and F1, each with a signature.
 
 An item may have any number of references; BLEU, chrF and CIDEr use all of them, an error rate the nearest.
 """
@@ -15,6 +15,7 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from regard.errors import DataError
 from regard.evaluation.caption_bleu import LONGEST, caption_bleu
 from regard.evaluation.caption_tokens import caption_tokens
+from regard.evaluation.chunks import count_chunks
 from regard.evaluation.cider import cider, cider_d
 from regard.evaluation.gleu import sentence_gleu
 from regard.evaluation.meteor_like import meteor_like
@@ -116,6 +117,26 @@ def character_error_rate(hypotheses: Sequence[str], references: References) -> M
     return _rate("cer", counts, "unit:character|refs:nearest")
 
 
+def accuracy(hypotheses: Sequence[str], references: References) -> Metric:
+    """Share of items that are one of their references: of labels, those that are right."""
+    wrong, total = (sum(counts) for counts in zip(*word_errors(hypotheses, references), strict=True))
+    return Metric("accuracy", 100 * (total - wrong) / total, "unit:item|refs:any-of", higher_is_better=True)
+
+
+def tag_accuracy(hypotheses: Sequence[str], references: References) -> Metric:
+    """Share of words whose tag is that of the first reference; of a hypothesis that is too short, the rest is wrong."""
+    pairs = [(said.split(), right[0].split()) for said, right in zip(hypotheses, references, strict=True)]
+    right = sum(one == other for said, tags in pairs for one, other in zip(said, tags, strict=False))
+    total = sum(len(tags) for _, tags in pairs)
+    return Metric("tag_accuracy", 100 * right / max(total, 1), "unit:word|refs:first", higher_is_better=True)
+
+
+def chunk_f1(hypotheses: Sequence[str], references: References) -> Metric:
+    """F1 of chunks in tags such as `B-NP I-NP O`, over the whole corpus (CoNLL 2000): type and both ends must agree."""
+    counts = count_chunks([text.split() for text in hypotheses], [accepted[0].split() for accepted in references])
+    return Metric("f1", 100 * counts.f1, "unit:chunk|tags:iob1+iob2+iobes|mean:micro|refs:first", higher_is_better=True)
+
+
 def word_errors(hypotheses: Sequence[str], references: References) -> list[tuple[int, int]]:
     """For each item: 1 where no reference is met, else 0; out of 1. White space between symbols does not count."""
     return [
@@ -168,6 +189,9 @@ METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
     "wer": word_error_rate,
     "per": phoneme_error_rate,
     "cer": character_error_rate,
+    "accuracy": accuracy,
+    "tag_accuracy": tag_accuracy,
+    "f1": chunk_f1,
     **{f"bleu-{order}": partial(_caption_bleu, order) for order in range(1, LONGEST + 1)},
     **{name: partial(_caption_mean, name) for name in ITEM_METRICS},
 }

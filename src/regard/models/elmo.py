@@ -31,7 +31,8 @@ class Config(BidirectionalConfig):
 class ELMo(Model):
     """The body, and a softmax over words that both directions share. It predicts and represents; it cannot generate."""
 
-    source_kind = "bytes"
+    source_kind, target_kind = "bytes", "words"
+    body = "reader"
 
     def __init__(self, reader: BidirectionalReader, readout: nn.Linear, *, dropout: float) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ class FrozenELMo(nn.Module):
 class Tagger(Model):
     """Words, ELMo, LSTM, readout."""
 
-    source_kind = "bytes"
+    source_kind, target_kind = "bytes", "tags"
     body = "reader"
 
     def __init__(

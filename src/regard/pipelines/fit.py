@@ -20,7 +20,7 @@ from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.finish import publish_model
-from regard.pipelines.start import open_start, start_from
+from regard.pipelines.start import open_start, refuse_metric, refuse_misfit, start_from, start_vocabularies
 from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint, vocabularies_of
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
@@ -271,8 +271,10 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     card["signatures"] = run.card().get("signatures", {})
     torch.manual_seed(recipe.training.seed)
     model = recipe.build(dimensions_of(dataset.vocabularies)).to(place)
+    refuse_misfit(model, dataset.vocabularies, recipe.kind)
+    refuse_metric(model, recipe.training.metric, recipe.kind)
     if start is not None:
-        start_from(model, start)
+        start_from(model, start, dataset.vocabularies, recipe.kind)
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)
@@ -296,8 +298,8 @@ def _given_vocabularies(
     """Those of the run so far, else of the model that it starts from, else of its teacher; None: learn new ones."""
     if checkpoint is not None:
         return Vocabularies.load(checkpoint.folder)
-    if start is not None:
-        return start.vocabularies
+    if start is not None and (taken := start_vocabularies(start, recipe.kind)) is not None:
+        return taken
     return None if teacher is None else vocabularies_of(teacher, recipe.data)
 
 

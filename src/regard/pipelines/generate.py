@@ -61,24 +61,30 @@ class TorchEngine:
 
 
 def generate(
-    engine: Engine, requests: Sequence[Request], config: SearchConfig, *, batch_size: int = BATCH_SIZE
+    engine: Engine,
+    requests: Sequence[Request],
+    config: SearchConfig,
+    *,
+    batch_size: int = BATCH_SIZE,
+    skip_empty: bool = True,
 ) -> list[list[Hypothesis]]:
     """The n best outputs of every request, in their order; a source with nothing but `EOS` gives `NOTHING`.
+
+    With `skip_empty=False` such sources are searched too, for models that need none.
 
     Sentences of like length make a batch, the longest first, so that what does not fit into memory says so at once.
     """
     outputs = [[NOTHING] for _ in requests]
-    for rows in _batches(requests, batch_size, MAX_POSITIONS // (1 if config.sampling else config.beam_size)):
+    searched = [row for row, request in enumerate(requests) if len(request.source) > 1 or not skip_empty]
+    most = MAX_POSITIONS // (1 if config.sampling else config.beam_size)
+    for rows in _batches(requests, searched, batch_size, most):
         for row, hypotheses in zip(rows, engine.search([requests[row] for row in rows], config), strict=True):
             outputs[row] = hypotheses
     return outputs
 
 
-def _batches(requests: Sequence[Request], batch_size: int, max_positions: int) -> list[list[int]]:
-    order = sorted(
-        (row for row, request in enumerate(requests) if len(request.source) > 1),
-        key=lambda row: -len(requests[row].source),
-    )
+def _batches(requests: Sequence[Request], rows: Sequence[int], batch_size: int, max_positions: int) -> list[list[int]]:
+    order = sorted(rows, key=lambda row: -len(requests[row].source))
     batches, start = [], 0
     while start < len(order):
         longest = len(requests[order[start]].source)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
+from regard.checkpoint.checkpoints import WEIGHTS
 from regard.checkpoint.manifest import read_manifest
-from regard.checkpoint.model_folder import WEIGHTS, LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.data.abstract_tokenizer import SUBWORD_KINDS, Tokenizer
 from regard.data.dataset import DataConfig, Vocabularies
 from regard.errors import UsageError
@@ -31,7 +32,9 @@ def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
     """
     asked = (config.tokenizer or config.source_tokenizer, config.tokenizer or config.target_tokenizer)
     for side, tokenizer, wanted in zip(("source", "target"), teacher.vocabularies, asked, strict=True):
-        if wanted is not None and not _is_of_kind(tokenizer, wanted.kind):
+        if wanted is None or not isinstance(tokenizer, Tokenizer):
+            continue
+        if not _is_of_kind(tokenizer, wanted.kind):
             raise UsageError(
                 f"training.teacher: {teacher.folder} has a {side} tokenizer of kind {tokenizer.kind}, and the student "
                 f"has its teacher's, but the recipe asks for {wanted.kind}; take the teacher's settings over"
@@ -52,8 +55,8 @@ def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> No
     for side, theirs, ours in zip(("source", "target"), teacher.vocabularies, student, strict=True):
         if theirs.fingerprint != ours.fingerprint:
             raise UsageError(
-                f"training.teacher: the {side} vocabulary of {teacher.folder} ({theirs.kind}, {theirs.size:,} symbols) "
-                f"is not the student's ({ours.kind}, {ours.size:,}), so its probabilities are those of other words; "
+                f"training.teacher: the {side} vocabulary of {teacher.folder} ({theirs.size:,} symbols) is not the "
+                f"student's ({ours.size:,} symbols), so its probabilities are those of other words; "
                 "train the student in a new run folder, where it takes the teacher's vocabularies over, or from a "
                 "start_from that has them"
             )

@@ -76,7 +76,8 @@ class Translation:
 class Translator:
     """A model folder, or several that share their vocabularies as an ensemble, ready for text.
 
-    Attention, and with it alignment, is that of the first model.
+    Attention, and with it alignment, is that of the first model. A language model (`reads_source` is False) goes
+    on from each text instead of translating it: the output begins with the text.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Translator:
         self.search = first.search
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
         self._models = [model.model.eval() for model in loaded]
+        self.reads_source = any(model.reads_source for model in self._models)
         self.engine = engine or torch_engine(self._models, precision)
 
     def settings(self, **overrides: object) -> SearchConfig:
@@ -109,7 +111,9 @@ class Translator:
         """
         values = {**self.search.model_dump(mode="json"), **overrides}
         config = parse(SearchConfig, Document("search settings", values))
-        return config.model_copy(update={"max_length": min(config.max_length, self.longest - 1)})
+        longest = {"max_length": min(config.max_length, self.longest - 1)}
+        # What goes on from a text has no source whose length could bound it.
+        return config.model_copy(update=longest if self.reads_source else {**longest, "max_length_extra": self.longest})
 
     def translate(
         self,
@@ -133,12 +137,14 @@ class Translator:
         texts = [texts] if isinstance(texts, str) else list(texts)
         prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else list(prefixes)
         config = self.settings(**search)
+        if not self.reads_source:
+            prefixes = [" ".join(filter(None, parts)) for parts in zip(prefixes, texts, strict=True)]
         sources = [self._encode(text) for text in texts]
         requests = [
             Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
             for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
         ]
-        found = generate(self.engine, requests, config, batch_size=batch_size)
+        found = generate(self.engine, requests, config, batch_size=batch_size, skip_empty=self.reads_source)
         results = []
         for text, source, hypotheses in zip(texts, sources, found, strict=True):
             best, *others = (
@@ -187,7 +193,8 @@ class Translator:
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        for token in self.engine.stream(Request(source, row=row), config):
+        prefix = [] if self.reads_source else self._encode_target(text)
+        for token in self.engine.stream(Request(source, prefix, row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
             # A character may need several tokens; until it is whole, it is not said.
@@ -229,7 +236,9 @@ class Translator:
         return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
 
     def _encode(self, text: str) -> list[int]:
-        return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
+        if is_blank(text) or not self.reads_source:
+            return [EOS]
+        return [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _encode_target(self, text: str) -> list[int]:
         return self.vocabularies.target.encode(clean_line(text)) if text else []
@@ -271,7 +280,8 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
             raise UsageError(f"precision int8 is for CPUs; the model is on {device}")
         models = [to_int8(model) for model in models]
     decodable = [model for model in models if isinstance(model, Decodable)]
-    assert len(decodable) == len(models), "every model of regard.models can decode"
+    if len(decodable) != len(models):
+        raise UsageError("this model labels its source and generates no text; use `regard classify`")
     return TorchEngine(decodable[0] if len(models) == 1 else Ensemble(decodable), device)
 
 

@@ -11,7 +11,8 @@ from regard.data.dataset import Dataset
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.evaluation.metrics import evaluate
 from regard.pipelines.generate import Request, TorchEngine, generate
-from regard.protocol import Decodable
+from regard.pipelines.label import as_learnt, best_labels, label
+from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS
 from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
@@ -26,6 +27,9 @@ MEASURED = {
     "wer": ("wer", "per"),
     "per": ("per", "wer"),
     "cer": ("cer", "wer"),
+    "accuracy": ("accuracy",),
+    "tag_accuracy": ("tag_accuracy", "f1"),
+    "f1": ("f1", "tag_accuracy"),
 }
 
 
@@ -59,7 +63,11 @@ def validate(
     signatures: dict[str, str] = {}
     if MEASURED[metric]:
         items = dataset.validation_items
-        hypotheses = _generate(model, dataset, search_config, should_stop)
+        if isinstance(model, Labeller):
+            hypotheses = _label(model, dataset, should_stop)
+            items = [as_learnt(dataset.vocabularies.target, item) for item in items]
+        else:
+            hypotheses = _generate(model, dataset, search_config, should_stop)
         for measured in evaluate(MEASURED[metric], hypotheses, [item.references for item in items]):
             scores[measured.name] = measured.value
             signatures[measured.name] = measured.signature
@@ -102,3 +110,18 @@ def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_s
         Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
     ]
     return [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
+
+
+def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -> list[str]:
+    """The best label, or tags, of every validation item, in their order."""
+    assert isinstance(model, nn.Module)
+    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
+    sources = [[*source.encode(item.source), EOS] for item in dataset.validation_items]
+
+    def go_on() -> None:
+        if should_stop():
+            raise Stopped
+
+    device = next(model.parameters()).device
+    found = label([model], sources, dataset.vocabularies, device=device, before_batch=go_on)
+    return [target.decode(best_labels(probabilities)) for probabilities in found]

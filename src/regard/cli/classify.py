@@ -1,0 +1,107 @@
+"""Give texts their labels, or words their tags: arguments, a file, or standard input, line by line."""
+
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regard.cli.options import Device, Json, Threads
+from regard.cli.translate import MOST_NOTICES, writer
+from regard.errors import UsageError
+
+if TYPE_CHECKING:
+    from regard.pipelines.classify import Classification
+
+EXAMPLES = """
+regard classify -m runs/trec/model "How far is it from Denver to Aspen ?"
+regard classify -m runs/trec/model --n-best 3 < questions.txt > labels.tsv
+regard classify -m runs/trec/model --attention "Who wrote Hamlet ?"
+"""
+
+
+def command(
+    model: Annotated[list[Path], typer.Option("--model", "-m", help="A model folder; several: an ensemble.")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Instead of an input.")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", "-i", help="A text file, or .gz, .zst.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
+    n_best: Annotated[int, typer.Option("--n-best", min=1, help="So many labels, the most probable first.")] = 1,
+    attention: Annotated[bool, typer.Option("--attention", help="Add what was looked at: piece:weight.")] = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print `label<TAB>probability` for each line of the input, in order; for a blank line a blank one.
+
+    With --n-best the line goes on with the next label and its probability. A model that tags words prints the tags of
+    all words with spaces between them, and the probability of them all. A line that is too long for the model gives a
+    blank line and a notice; nothing is cut off.
+    """
+    from regard.cli.lines import input_chunks
+    from regard.cli.translate import find_device
+    from regard.pipelines.classify import Classifier
+
+    classifier = Classifier.load(*model, device=find_device(device, threads=threads))
+    if classifier.gives_tags and n_best > 1 and not as_json:
+        raise UsageError("--n-best with a model of tags needs --json, which shows every word's tags")
+    row, notices = 0, 0
+    with writer(output) as write:
+        for lines in input_chunks(texts or [], input_file):
+            for number, found in enumerate(classifier.classify(lines), row):
+                write(_json(number, found, n_best, attention) if as_json else _plain(found, n_best, attention))
+                if found.notice is not None:
+                    notices += 1
+                    if notices <= MOST_NOTICES:
+                        sys.stderr.write(f"regard: line {number + 1}: {found.notice}\n")
+            row += len(lines)
+    if notices > MOST_NOTICES:
+        sys.stderr.write(f"regard: and {notices - MOST_NOTICES:,} more such lines\n")
+
+
+def _plain(found: "Classification", n_best: int, attention: bool) -> str:
+    if not found.label:
+        return ""
+    cells = [found.label, f"{found.probability:.4f}"]
+    if n_best > 1:
+        cells = [
+            cell
+            for name, probability in islice(found.probabilities[0].items(), n_best)
+            for cell in (name, f"{probability:.4f}")
+        ]
+    if attention:
+        cells += [_looked(found, weights) for weights in _weights(found).values()]
+    return "\t".join(cells)
+
+
+def _looked(found: "Classification", weights: list[float]) -> str:
+    pieces = [*found.source_tokens, "</s>"]
+    return " ".join(f"{piece}:{weight:.2f}" for piece, weight in zip(pieces, weights, strict=False))
+
+
+def _weights(found: "Classification") -> dict[str, list[float]]:
+    """For each site the weights of all pieces, the mean of heads and queries.
+
+    Raises:
+        UsageError: the model has no attention.
+    """
+    if not found.attention:
+        raise UsageError("this model has no attention; leave --attention out")
+    return {site: weights.mean((0, 1)).tolist() for site, weights in found.attention.items()}
+
+
+def _json(number: int, found: "Classification", n_best: int, attention: bool) -> str:
+    values: dict[str, object] = {
+        "id": number,
+        "source": found.source,
+        "source_tokens": found.source_tokens,
+        "label": found.label,
+        "probability": found.probability,
+        "probabilities": [dict(islice(table.items(), n_best)) for table in found.probabilities],
+    }
+    if attention:
+        values["attention"] = _weights(found) if found.label else {}
+    if found.notice:
+        values["notice"] = found.notice
+    return json.dumps(values, ensure_ascii=False)

@@ -1,0 +1,64 @@
+"""Many sources in, the probabilities of each one's labels in the same order out: batches of like length."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from regard.data.batching import batch_rows_by_length, pad
+from regard.data.corpus import TestItem
+from regard.data.dataset import Vocabularies
+from regard.data.tokenizer import Tokenizer
+from regard.protocol import Labeller
+from regard.symbols import NAMES
+
+# Positions (sources * longest) of a batch.
+BATCH_POSITIONS = 4096
+_NUM_SPECIAL = len(NAMES)
+
+Probabilities = Float[Tensor, "places labels"]
+
+
+@torch.inference_mode()
+def label(
+    models: Sequence[Labeller],
+    sources: Sequence[Sequence[int]],
+    vocabularies: Vocabularies,
+    *,
+    device: torch.device,
+    before_batch: Callable[[], None] = lambda: None,
+) -> list[Probabilities]:
+    """For each source (ids ending in `EOS`) the probabilities of the labels, ids from 4 on; several models: their mean.
+
+    There is one place, or with a target vocabulary of tags one for each word. A source of nothing but `EOS` has none.
+    """
+    num_labels = vocabularies.target.size - _NUM_SPECIAL
+    found = [torch.empty(0, num_labels)] * len(sources)
+    real = [row for row, source in enumerate(sources) if len(source) > 1]
+    for places in batch_rows_by_length([len(sources[row]) for row in real], BATCH_POSITIONS):
+        before_batch()
+        rows = [real[place] for place in places.tolist()]
+        batch = pad([sources[row] for row in rows]).to(device)
+        # No special symbol is a label, whatever its logit.
+        logits = torch.stack([model.label(batch)[..., _NUM_SPECIAL:] for model in models])
+        for row, probabilities in zip(rows, logits.float().softmax(-1).mean(0).cpu(), strict=True):
+            found[row] = probabilities[: num_places(vocabularies, sources[row])]
+    return found
+
+
+def num_places(vocabularies: Vocabularies, source: Sequence[int]) -> int:
+    """How many labels a source (ids ending in `EOS`) gets: one, or one a word."""
+    return 1 if vocabularies.target.kind == "labels" else 1 + vocabularies.source_tokenizer.words(source[:-1])[-1]
+
+
+def best_labels(probabilities: Probabilities) -> list[int]:
+    """The id of the most probable label at every place."""
+    return [_NUM_SPECIAL + best for best in probabilities.argmax(-1).tolist()]
+
+
+def as_learnt(target: Tokenizer, item: TestItem) -> TestItem:
+    """The item with its labels as the model would say them: one that it has not learnt is `<unk>`."""
+    if target.kind != "labels":
+        return item
+    return item._replace(references=tuple(target.decode(target.encode(label)) for label in item.references))
