@@ -61,6 +61,6 @@ def _calls(command: str) -> Iterator[list[str]]:
 
 
 def _check_settings(arguments: list[str]) -> None:
-    recipes = [word for word in arguments if word.startswith("recipes/")]
+    recipes = [word for word in arguments if Path(word).parent == Path("recipes")]
     for recipe in recipes:
         Recipe.read(ROOT / recipe, [word for word in arguments if re.match(r"[a-z_.]+=", word)])

@@ -7,6 +7,7 @@ import torch
 from small_models import Parts, UnflushedStorage, small
 
 from regard.checkpoint.average import average, average_model, choose
+from regard.checkpoint.card import Card, Metric
 from regard.checkpoint.model_folder import load_model
 from regard.checkpoint.run_folder import RunFolder
 from regard.cli.main import run as regard
@@ -98,10 +99,45 @@ def test_the_command_prints_what_it_averaged(run: Path, tmp_path: Path, capsys: 
     assert values(tmp_path / "second") == {3.75}
 
 
+def test_a_model_is_written_again_smaller_and_with_a_card(parts: Parts, tmp_path: Path) -> None:
+    metric = Metric(name="bleu", value=30.0)
+    card = Card(command="regard train /home/me/recipe.yaml", metrics=[metric], notes=["Seed 1."], data={"a": "b"})
+    model = parts.save(tmp_path / "model", card=card, storage=UnflushedStorage())
+    (tmp_path / "card.yaml").write_text("title: English to German\nlicence: CC BY 2.0\ncommand: regard train r.yaml\n")
+    arguments = ["average", str(model), "--precision", "bf16", "--card", str(tmp_path / "card.yaml")]
+    assert regard([*arguments, "-o", str(tmp_path / "small")]) == 0
+    whole, small_one = load_model(model), load_model(tmp_path / "small")
+    for name, tensor in small_one.model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, whole.model.state_dict()[name].bfloat16().float())
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "small", model)]
+    assert sizes[0] < 0.7 * sizes[1]
+    written = small_one.card
+    assert (written.title, written.licence, written.command) == (
+        "English to German",
+        "CC BY 2.0",
+        "regard train r.yaml",
+    )
+    assert (written.metrics, written.data) == ([metric], {"a": "b"})
+    assert written.notes == ["Seed 1.", "Weights are stored as bfloat16, rounded after they were measured."]
+    assert "/home/me" not in (tmp_path / "small" / "README.md").read_text()
+
+
+def test_a_card_that_says_something_unknown_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "card.yaml").write_text("title: x\nlicense: CC BY 2.0\n")
+    options = ["-n", "1", "--card", str(tmp_path / "card.yaml"), "-o", str(tmp_path / "model")]
+    assert regard(["average", str(run), *options]) == 2
+    assert "card.yaml:2: unknown key `license`; did you mean `licence`?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["RUN/checkpoints/step-00000001"], "no run folder"),
+        (["RUN/checkpoints/step-00000001"], "the mean of one model is that model"),
+        (["RUN/checkpoints/step-00000001", "--best", "--precision", "bf16"], "--best chooses among"),
+        (["RUN", "-n", "1", "--precision", "fp16"], "it is fp32 or bf16"),
         (["RUN", "RUN", "--best"], "--best chooses among"),
         (["RUN", "RUN", "-n", "2"], "-n chooses among"),
         (["RUN", "-n", "9"], "not 9"),

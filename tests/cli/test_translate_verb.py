@@ -144,6 +144,8 @@ def test_what_could_not_be_translated_is_counted(run):
         (["-b", "0"], b"", 2, "`beam_size`"),
         (["--n-best", "9"], b"", 2, "a beam of 3 can find no more"),
         (["--top-k", "9"], b"", 2, "no effect without `sampling: true`"),
+        (["--early-stopping", "-b", "1"], b"", 2, "early_stopping has no effect with a beam of 1"),
+        (["--early-stopping", "--sampling"], b"", 2, "early_stopping has no effect when sampling"),
         (["-i", "nowhere.txt"], b"", 3, "no such file"),
         (["-i", "nowhere.txt", "text"], b"", 2, "give one of them"),
         ([], b"good\nb\xe4d\n", 3, "standard input:2: byte 0xE4 at place 1"),
@@ -177,6 +179,38 @@ def test_an_answer_comes_before_the_next_line_is_sent(folder):
             assert process.stdout.readline() == regard.load(folder).translate(text)[0].text + "\n"
         process.stdin.close()
         assert process.wait() == 0
+
+
+def test_without_a_model_the_shipped_one_works(folder, expected, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("regard.pipelines.translate.SHIPPED", folder)
+    page, pairs = tmp_path / "attention.html", tmp_path / "pairs.tsv"
+    pairs.write_text(f"{LINES[0]}\tdie Katze\n")
+    assert main.run(["translate", "--threads", "1", *LINES]) == 0
+    assert capsys.readouterr().out.split("\n")[:-1] == expected
+    assert main.run(["show", "--threads", "1", LINES[0], "-o", str(page)]) == 0
+    assert "the shipped model" in page.read_text()
+    assert main.run(["score", "--threads", "1", str(pairs)]) == 0
+
+
+def test_without_any_model_there_is_advice(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("regard.pipelines.translate.SHIPPED", tmp_path / "nothing")
+    for verb in ("translate", "show"):
+        assert main.run([verb, LINES[0]]) == 2
+        assert "name a model folder with -m; this installation brings no model of its own" in capsys.readouterr().err
+
+
+def test_threads_and_device_are_those_that_were_asked_for(run, tmp_path, monkeypatch):
+    import torch
+
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    (tmp_path / "test.tsv").write_text("the cat\tdie Katze\n")
+    for verb, argument in (("show", "the cat"), ("evaluate", tmp_path / "test.tsv"), ("score", tmp_path / "test.tsv")):
+        assert run(verb, argument)[0] == 0
+        code, _, err = run(verb, argument, "--device", "cuda:99")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--device cuda:99 cannot be used here" in err
+    assert asked.count(1) >= 3
 
 
 def coming(*blocks: bytes):

@@ -28,10 +28,10 @@ RECURRENT = {
     "seq2seq input feeding": lambda: seq2seq_model(input_feeding=True, encoder_layers=2),
     "seq2seq one way": lambda: seq2seq_model(bidirectional=False, reverse_source=True, encoder_size=5),
     "gnmt": gnmt_model,
-    "deep_att": deep_att_model,
-    "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
     "text_classifier lstm": lambda: text_classifier_model(preset="lstm", bidirectional=True),
     "text_classifier attention": lambda: text_classifier_model(preset="attention", hidden_layers=1),
+    "deep_att": deep_att_model,
+    "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }

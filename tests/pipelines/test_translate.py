@@ -192,6 +192,16 @@ def test_without_a_name_the_shipped_model_is_opened(monkeypatch, tmp_path):
     assert regard.load().loaded[0].folder == tmp_path / "shipped"
 
 
+def test_early_stopping_of_the_model_gives_way_to_a_search_that_has_none(tmp_path):
+    search = SearchConfig(beam_size=3, early_stopping=True)
+    translator = regard.load(save_tiny(tmp_path / "hasty", search=search))
+    assert translator.settings().early_stopping
+    assert not translator.settings(beam_size=1).early_stopping
+    assert not translator.settings(sampling=True).early_stopping
+    with pytest.raises(UsageError, match="early_stopping has no effect with a beam of 1"):
+        translator.settings(beam_size=1, early_stopping=True)
+
+
 class Backwards:
     """Another engine: says the source backwards."""
 

@@ -133,6 +133,17 @@ class _Unfilled(TorchFunctionMode):
         return function(*args, **arguments)
 
 
+def sketch(config: Config, dimensions: Dimensions) -> Model:
+    """The model of `config` without its weights, whatever its size; the random generator rests.
+
+    Raises:
+        UsageError: the configuration contradicts itself or the dimensions.
+    """
+    with torch.random.fork_rng(devices=[]), _Unfilled():
+        model: Model = family(_kind(config)).build(config, dimensions)
+    return model
+
+
 def build_unfilled(path: Path, tensors: Mapping[str, Tensor], *, config: Config, dimensions: Dimensions) -> Model:
     """Build the model of `config` without its weights, to be given by `fill`; the random generator rests.
 
@@ -140,8 +151,7 @@ def build_unfilled(path: Path, tensors: Mapping[str, Tensor], *, config: Config,
         ModelError: no model can be built, or its tensors are not `tensors`, which the file `path` holds.
     """
     try:
-        with torch.random.fork_rng(devices=[]), _Unfilled():
-            model: Model = family(_kind(config)).build(config, dimensions)
+        model = sketch(config, dimensions)
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         first = str(error).partition("\n")[0]
         raise ModelError(f"{path}: no model can be built from this configuration: {first}") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regard.checkpoint.card import Card
 from regard.checkpoint.checkpoints import STATE, VALUES, WEIGHTS, Checkpoints
 from regard.checkpoint.manifest import Entry, read_manifest, read_verified
 from regard.checkpoint.model_folder import (
@@ -66,8 +67,12 @@ def average(folders: Sequence[Path]) -> dict[str, Tensor]:
     }
 
 
-def average_model(folders: Sequence[Path], output: Path) -> None:
+def average_model(
+    folders: Sequence[Path], output: Path, *, dtype: torch.dtype | None = None, facts: Card | None = None
+) -> None:
     """Write the mean of `folders` as a model folder; all but the weights are those of the first folder.
+
+    `dtype` stores the weights in another type; what `facts` sets replaces what the first folder's card says.
 
     Raises:
         UsageError: no folder is named.
@@ -77,19 +82,27 @@ def average_model(folders: Sequence[Path], output: Path) -> None:
     if not folders:
         raise UsageError("name at least one folder to average")
     first = load_model(folders[0])
-    card = first.card.model_copy(update={"metrics": [], "notes": [*first.card.notes, _note(folders)]})
     save_model(
         output,
         average(folders),
         config=first.config,
         vocabularies=first.vocabularies,
         search=first.search,
-        card=card,
+        card=_card(first.card, folders, dtype=dtype, facts=facts or Card()),
+        dtype=dtype,
     )
 
 
-def _note(folders: Sequence[Path]) -> str:
-    return f"Mean of the weights of {len(folders)} checkpoints: {', '.join(folder.name for folder in folders)}"
+def _card(card: Card, folders: Sequence[Path], *, dtype: torch.dtype | None, facts: Card) -> Card:
+    """What was measured of one model is true of its copy; of a mean it is not."""
+    changes = {name: getattr(facts, name) for name in facts.model_fields_set}
+    notes = list(changes.pop("notes", card.notes))
+    if len(folders) > 1:
+        changes.setdefault("metrics", [])
+        notes.append(f"Mean of the weights of {len(folders)} checkpoints: {', '.join(each.name for each in folders)}")
+    if dtype is not None:
+        notes.append(f"Weights are stored as {str(dtype).removeprefix('torch.')}, rounded after they were measured.")
+    return card.model_copy(update={**changes, "notes": notes})
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -1,14 +1,17 @@
-"""Average the weights of several checkpoints into one model."""
+"""Average the weights of several checkpoints into one model, or write one model smaller, with a card of your own."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from regard.errors import UsageError
+
 EXAMPLES = """
 regard average runs/small -n 5 -o model
 regard average runs/small -n 3 --best -o model
 regard average model-1 model-2 -o model
+regard average runs/small/model --precision bf16 --card card.yaml -o small-model
 """
 
 
@@ -19,25 +22,48 @@ def command(
         int | None, typer.Option("--number", "-n", min=1, help="How many checkpoints of the run.", show_default="5")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The best by validation score, not the newest.")] = False,
+    precision: Annotated[
+        str, typer.Option("--precision", help="fp32, or bf16: files of half the size, widened when they are opened.")
+    ] = "fp32",
+    card: Annotated[
+        Path | None, typer.Option("--card", help="YAML with what the model card shall say: title, licence, ...")
+    ] = None,
 ) -> None:
     """Average the weights of the newest (or best) checkpoints of a run, or of the models named.
 
-    Prints the folders that went into the model, one a line. A run may be in progress meanwhile.
+    Prints the folders that went into the model, one a line. A run may be in progress meanwhile. One model alone is
+    written again, with other --precision or --card: title, description, data, metrics, command, licence, notes.
     """
-    from regard.checkpoint.average import average_model, choose
+    import torch
+
+    from regard.checkpoint.average import average_model
+    from regard.checkpoint.card import Card
+    from regard.config.load import load_yaml, parse
+
+    if precision not in ("fp32", "bf16"):
+        raise UsageError(f"--precision {precision}: it is fp32 or bf16")
+    facts = None if card is None else parse(Card, load_yaml(card))
+    changes = facts is not None or precision == "bf16"
+    chosen = _chosen(folders, number, best=best, changes=changes)
+    average_model(chosen, output, dtype=torch.bfloat16 if precision == "bf16" else None, facts=facts)
+    for folder in chosen:
+        typer.echo(folder)
+
+
+def _chosen(folders: list[Path], number: int | None, *, best: bool, changes: bool) -> list[Path]:
+    from regard.checkpoint.average import choose
     from regard.checkpoint.checkpoints import CHECKPOINTS
-    from regard.errors import UsageError
 
     def notify(message: str) -> None:
         typer.echo(f"regard: {message}", err=True)
 
-    if len(folders) == 1:
-        if not (folders[0] / CHECKPOINTS).is_dir():
-            raise UsageError(f"{folders[0]}: no run folder; name one, or at least two models")
-        folders = choose(folders[0], 5 if number is None else number, best=best, notify=notify)
-    elif best or number is not None:
+    if len(folders) == 1 and (folders[0] / CHECKPOINTS).is_dir():
+        return choose(folders[0], 5 if number is None else number, best=best, notify=notify)
+    if best or number is not None:
         option = "--best" if best else "-n"
-        raise UsageError(f"{option} chooses among the checkpoints of one run; several folders are named")
-    average_model(folders, output)
-    for folder in folders:
-        typer.echo(folder)
+        raise UsageError(f"{option} chooses among the checkpoints of one run; name a run folder alone")
+    if len(folders) == 1 and not changes:
+        raise UsageError(
+            f"{folders[0]}: the mean of one model is that model; name a run folder, more models, --precision or --card"
+        )
+    return folders

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from regard.cli.options import FORMATS_HELP
-from regard.cli.translate import MOST_NOTICES
+from regard.cli.options import FORMATS_HELP, Device, Threads
+from regard.cli.translate import MOST_NOTICES, BatchSize, find_device
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ regard evaluate --hypotheses output.de test.tsv --baseline other.de
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
+
+
+class Machine(NamedTuple):
+    """Where and how many at once the test set is translated."""
+
+    device: str
+    threads: int | None
+    batch_size: int
 
 
 class Gate(NamedTuple):
@@ -64,6 +72,7 @@ def command(
         ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
+    batch_size: BatchSize = 32,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,
     at_least: Annotated[list[str] | None, typer.Option("--at-least", help="Gate, such as bleu=38.5.")] = None,
@@ -72,6 +81,8 @@ def command(
     gold: Annotated[Path | None, typer.Option("--gold", help="Gold links: i-j sure, ipj possible.")] = None,
     first_word: Annotated[int, typer.Option("--first-word", min=0, max=1, help="What --gold counts from.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Translate or label a test set and measure the outputs, or measure outputs that are there already.
 
@@ -87,10 +98,11 @@ def command(
         values = [_alignment_error(alignments, gold, first_word)]
     else:
         items = _items(data, format, source, target)
-        reader = _reader(model, hypotheses)
+        machine = Machine(device, threads, batch_size)
+        reader = _reader(model, hypotheses, machine)
         names = _metric_names(metric, items, reader)
         _check_gates(gates, names)
-        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, items, beam_size))
+        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, items, beam_size, machine))
         items = _as_learnt(reader, items)
         values = _measure(names, outputs, items)
         if baseline is not None:
@@ -129,7 +141,7 @@ def _items(data: str | None, format: str, source: str, target: str) -> list["Tes
     return items
 
 
-def _reader(model: list[Path] | None, hypotheses: Path | None) -> "Translator | Classifier | None":
+def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine) -> "Translator | Classifier | None":
     """What reads the test set; None where the outputs are there already."""
     if (model is None) == (hypotheses is None):
         raise UsageError("give either --model or --hypotheses")
@@ -139,7 +151,8 @@ def _reader(model: list[Path] | None, hypotheses: Path | None) -> "Translator | 
     from regard.pipelines.classify import Classifier
     from regard.pipelines.translate import Translator
 
-    loaded = [load_model(folder) for folder in model]
+    device = find_device(machine.device, threads=machine.threads)
+    loaded = [load_model(folder, device=device) for folder in model]
     return Translator(loaded) if loaded[0].vocabularies.target.ends_with_eos else Classifier(loaded)
 
 
@@ -178,7 +191,11 @@ def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str
 
 
 def _outputs(
-    reader: "Translator | Classifier | None", hypotheses: Path | None, items: list["TestItem"], beam_size: int | None
+    reader: "Translator | Classifier | None",
+    hypotheses: Path | None,
+    items: list["TestItem"],
+    beam_size: int | None,
+    machine: Machine,
 ) -> list[str]:
     if reader is None:
         assert hypotheses is not None
@@ -193,7 +210,7 @@ def _outputs(
         _tell((each.source, each.notice) for each in found if each.notice)
         return [each.label for each in found]
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
-    translations = reader.translate(sources, **search)
+    translations = reader.translate(sources, batch_size=machine.batch_size, **search)
     _tell((each.source, each.notice) for each in translations if each.notice)
     return [translation.text for translation in translations]
 

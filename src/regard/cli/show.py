@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from regard.cli.options import Device, Threads
+from regard.cli.translate import open_models
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from regard.show.sentence import Site
 
 EXAMPLES = """
+regard show "A man plays the guitar."
 regard show -m runs/small/model "A man plays guitar."
 regard show -m runs/small/model "A man plays guitar." -o attention.html
 regard show -m runs/small/model "A man plays guitar." --site decoder.2.cross --head 1 -o head.svg
@@ -32,7 +35,9 @@ class View(NamedTuple):
 
 
 def command(
-    model: Annotated[Path, typer.Option("--model", "-m", help="The model folder.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="The model folder; without it the shipped one.")
+    ] = None,
     text: Annotated[str | None, typer.Argument(help="The sentence; without it, one a line on standard input.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .png, .svg, .pdf or .html file.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Look at this translation, not the model's.")] = None,
@@ -44,6 +49,8 @@ def command(
         bool, typer.Option("--alignment", help="Word links i-j, a line a sentence (Pharaoh).")
     ] = False,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Beam of the search.")] = None,
+    device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Show what the model looked at, by the very weights that it used.
 
@@ -51,9 +58,7 @@ def command(
     """
     view = View(site, None if head is None else head - 1, all_heads, pieces)
     _check_options(text, output, target, view, alignment=alignment)
-    from regard.pipelines.translate import load
-
-    translator = load(model)
+    translator = open_models(None if model is None else [model], device=device, threads=threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
     for line in _lines(text):
         if alignment:
@@ -70,7 +75,7 @@ def command(
         if output is None:
             _print_map(translator, translation, view)
         else:
-            _draw(translator, translation, view, output, model)
+            _draw(translator, translation, view, output, str(model or "the shipped model"))
 
 
 def _check_options(text: str | None, output: Path | None, target: str | None, view: View, *, alignment: bool) -> None:
@@ -119,7 +124,7 @@ def _print_map(translator: "Translator", translation: "Translation", view: View)
     sys.stderr.write(f"{site.title(view.head)}\n")
 
 
-def _draw(translator: "Translator", translation: "Translation", view: View, output: Path, model: Path) -> None:
+def _draw(translator: "Translator", translation: "Translation", view: View, output: Path, model: str) -> None:
     from regard.data.files import appearing
     from regard.show.sentence import choose, look
 
@@ -131,7 +136,7 @@ def _draw(translator: "Translator", translation: "Translation", view: View, outp
 
             each = translation.score / len(translation.token_scores)
             score = f"log-probability {translation.score:.2f}, {each:.2f} a token"
-            text = page(translation.source, translation.text, sites, model=str(model), score=score)
+            text = page(translation.source, translation.text, sites, model=model, score=score)
             path.write_text(text, encoding="utf-8")
         else:
             _save_picture(site, view, path)

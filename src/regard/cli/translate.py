@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from regard.pipelines.translate import Translation, Translator
 
 EXAMPLES = """
+regard translate "Two dogs play in the snow."
 regard translate -m runs/small/model < input.en > output.de
-regard translate -m runs/small/model "Two dogs play in the snow."
+regard translate -m runs/small/model                         # at a terminal: line by line
 regard translate -m runs/small/model --n-best 5 --scores --alignment -i input.en.gz
 regard translate -m model-1 -m model-2 -b 8 < input.en > ensemble.de
 """

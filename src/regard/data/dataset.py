@@ -211,6 +211,8 @@ def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, bas
     """
     base = Path() if base is None else base
     corpora, held_out = open_split(config, base)
+    for name in config.test:  # nobody reads them yet, but a wrong name shall not wait until the model is trained
+        open_named(config, name, base)
     if config.hold_out:
         _refuse_empty_side(config, corpora, held_out)
     cache = cache_folder(config, base)

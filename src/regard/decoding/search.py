@@ -45,6 +45,9 @@ class SearchConfig(Config):
 
     @model_validator(mode="after")
     def _agrees(self) -> "SearchConfig":
+        if self.early_stopping and (self.sampling or self.beam_size == 1):
+            way = "when sampling" if self.sampling else "with a beam of 1"
+            raise ValueError(f"early_stopping has no effect {way}")
         if self.sampling and self.coverage_penalty:
             raise ValueError("coverage_penalty has no effect when sampling")
         if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from regard.training.memory import available_memory, machine_memory, memory_limit
 from regard.training.numerics import available_cores, has_bfloat16
 
 PACKAGES = (
@@ -86,15 +87,8 @@ def _devices() -> list[dict[str, str | int | bool]]:
 
 
 def _memory() -> dict[str, int | None]:
-    """In all and free; what a container may use at most is not more than its limit."""
-    facts = _facts_of("/proc/meminfo")
-    numbers = {key: int(facts[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable") if key in facts}
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    return {
-        "total": numbers.get("MemTotal"),
-        "available": numbers.get("MemAvailable"),
-        "limit": int(limit) if limit.isdecimal() else None,
-    }
+    """Of the machine in all; what may still be taken, in a container less; the container's limit."""
+    return {"total": machine_memory().get("MemTotal"), "available": available_memory(), "limit": memory_limit()}
 
 
 def _disk(folders: dict[str, Path]) -> dict[str, dict[str, str | int]]:

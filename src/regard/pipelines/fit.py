@@ -16,6 +16,7 @@ from regard.config.document import parse_yaml
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset, Vocabularies, prepare
 from regard.errors import DataError, UsageError, UserError
+from regard.pipelines import memory
 from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
@@ -133,9 +134,7 @@ class Job:
             )
             return self.validated.scores
 
-        training = self.recipe.training
-        assert isinstance(training.batch_tokens, int), "settled by _prepare"
-        batches = Batches(self.dataset.train, batch_tokens=training.batch_tokens, seed=training.seed)
+        training, batches = self.recipe.training, _batches(self.recipe, self.dataset)
         try:
             yield from train(
                 self.model,
@@ -269,8 +268,10 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
         card["data"] |= teacher_fingerprint(teacher)
     _check_data(run, card)
     card["signatures"] = run.card().get("signatures", {})
+    dimensions = dimensions_of(dataset.vocabularies)
+    memory.refuse_too_large(recipe, dimensions, place)
     torch.manual_seed(recipe.training.seed)
-    model = recipe.build(dimensions_of(dataset.vocabularies)).to(place)
+    model = recipe.build(dimensions).to(place)
     refuse_misfit(model, dataset.vocabularies, recipe.kind)
     refuse_metric(model, recipe.training.metric, recipe.kind)
     if start is not None:
@@ -279,6 +280,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)
         recipe = recipe.with_training(batch_tokens=tokens)
+    notes += memory.warnings(recipe, model, _batches(recipe, dataset))
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
@@ -301,6 +303,12 @@ def _given_vocabularies(
     if start is not None and (taken := start_vocabularies(start, recipe.kind)) is not None:
         return taken
     return None if teacher is None else vocabularies_of(teacher, recipe.data)
+
+
+def _batches(recipe: Recipe, dataset: Dataset) -> Batches:
+    tokens = recipe.training.batch_tokens
+    assert isinstance(tokens, int), "settled by _prepare"
+    return Batches(dataset.train, batch_tokens=tokens, seed=recipe.training.seed)
 
 
 def _changes(run: RunFolder, recipe: Recipe) -> list[str]:

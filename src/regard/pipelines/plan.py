@@ -1,14 +1,13 @@
 """What a recipe would cost, before it is run."""
 
-import torch
-
 from regard.checkpoint.model_folder import dimensions_of
 from regard.data.batching import CPU_BATCH_TOKENS, Batches
 from regard.data.dataset import prepare
+from regard.pipelines.memory import count_parameters, estimate, gigabytes, refuse_too_large
+from regard.protocol import Dimensions
 from regard.recipe import Recipe
-
-# Weights, gradients, and Adam's two moments, in float32.
-MEGABYTES_PER_PARAMETER = 16e-6
+from regard.training.memory import free_memory
+from regard.training.numerics import choose_device
 
 
 def describe_plan(recipe: Recipe) -> str:
@@ -21,12 +20,11 @@ def describe_plan(recipe: Recipe) -> str:
     """
     dataset = prepare(recipe.data)
     dimensions = dimensions_of(dataset.vocabularies)
-    with torch.device("meta"):
-        model = recipe.build(dimensions)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    num_parameters = count_parameters(recipe, dimensions)
     training = recipe.training
     batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
-    epoch = Batches(dataset.train, batch_tokens=batch_tokens, seed=training.seed).epoch(0)
+    batches = Batches(dataset.train, batch_tokens=batch_tokens, seed=training.seed)
+    epoch = batches.epoch(0)
     steps = -(-len(epoch) // training.accumulate)
     shared = ", shared" if dimensions.shared else ""
     lines = [
@@ -36,9 +34,20 @@ def describe_plan(recipe: Recipe) -> str:
         f"epoch: {steps:,} steps, {int(dataset.train.source_lengths.sum()):,} source and "
         f"{int(dataset.train.target_lengths.sum()):,} target tokens",
         f"run: until {_limits(recipe, steps)}",
-        f"memory: at least {num_parameters * MEGABYTES_PER_PARAMETER:,.0f} MB for weights, gradients and moments",
+        f"memory: {_memory(recipe, batches, dimensions)}",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _memory(recipe: Recipe, batches: Batches, dimensions: Dimensions) -> str:
+    device = choose_device("auto")
+    refuse_too_large(recipe, dimensions, device)
+    needs, free = estimate(recipe, recipe.build(dimensions).to(device), batches), free_memory(device)
+    return (
+        f"about {gigabytes(sum(needs))}: {gigabytes(needs.weights)} for weights, gradients and moments, "
+        f"{gigabytes(needs.batch)} for the largest batch; "
+        f"{'unknown how much is' if free is None else gigabytes(free)} free ({device})"
+    )
 
 
 def _limits(recipe: Recipe, steps_per_epoch: int) -> str:

@@ -110,6 +110,8 @@ class Translator:
             UsageError: every mistake in `overrides`.
         """
         values = {**self.search.model_dump(mode="json"), **overrides}
+        if "early_stopping" not in overrides and (values["sampling"] or values["beam_size"] == 1):
+            values["early_stopping"] = False  # the model's own, which has no effect on this search
         config = parse(SearchConfig, Document("search settings", values))
         longest = {"max_length": min(config.max_length, self.longest - 1)}
         # What goes on from a text has no source whose length could bound it.
