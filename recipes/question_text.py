@@ -46,7 +46,9 @@ def chosen(texts: Iterator[str]) -> Iterator[str]:
 
 def main(data: Path, text: Path, trec: Path) -> None:
     """Write the two files."""
-    questions = [line.partition(" ")[2].strip().lower() for line in (data / "text-classification/trec/train.txt").open()]
+    questions = [
+        line.partition(" ")[2].strip().lower() for line in (data / "text-classification/trec/train.txt").open()
+    ]
     sources = (
         columns(data / "chat-self-dialogue/train.tsv.gz", 3),
         columns(data / "tatoeba/en-de.train.tsv.gz", 0),

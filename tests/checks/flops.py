@@ -35,12 +35,16 @@ def suited(model: Model, batch: Batch) -> Batch:
     return batch._replace(target=batch.target[:, :2]) if isinstance(model, Labeller) else batch
 
 
-def states_its_operations(model: Model) -> None:
-    """Exactly, in evaluation and in training; for sentences of equal and of unequal lengths, padded together."""
-    assert isinstance(model, Counted)
+def examples() -> list[Batch]:
+    """Sentences of equal and of unequal lengths, padded together."""
     equal = example(source_lengths=(5, 5), target_lengths=(7, 7))
-    for batch in (equal, example(), example(source_lengths=(2, 9, 4), target_lengths=(8, 1, 3))):
-        batch = suited(model, batch)
+    return [equal, example(), example(source_lengths=(2, 9, 4), target_lengths=(8, 1, 3))]
+
+
+def states_its_operations(model: Model, batches: list[Batch] | None = None) -> None:
+    """Exactly, in evaluation and in training."""
+    assert isinstance(model, Counted)
+    for batch in batches or [suited(model, batch) for batch in examples()]:
         for training in (False, True):
             model.train(training)
             assert model.flops(batch) == counted(model, batch)

@@ -7,11 +7,15 @@ from checks import flops as checks
 from checks.bytenet import bytenet_model
 from checks.convs2s import convs2s_model
 from checks.deep_att import deep_att_model
+from checks.elmo import SENTENCES, elmo_model
+from checks.elmo import batch_of as elmo_batch_of
 from checks.gnmt import gnmt_model
+from checks.language_model import language_model_model
 from checks.making import transformer_model
 from checks.moe import moe_model
 from checks.seq2seq import seq2seq_model
 from checks.text_classifier import text_classifier_model
+from checks.ulmfit import ulmfit_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
 from regard.models import family, kinds, transformer
 from regard.protocol import Counted, Dimensions
@@ -30,6 +34,9 @@ RECURRENT = {
     "text_classifier attention": lambda: text_classifier_model(preset="attention", hidden_layers=1),
     "deep_att": deep_att_model,
     "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
+    "language_model": language_model_model,
+    "language_model rnn": lambda: language_model_model(cell="rnn", tied=False),
+    "ulmfit": ulmfit_model,
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }
@@ -44,11 +51,19 @@ OTHERS = {
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
 }
 MAKERS = RECURRENT | OTHERS
+# These read the bytes of real words.
+OF_WORDS = {"elmo": (elmo_model, elmo_batch_of)}
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_states_exactly_what_torch_counts(name):
     checks.states_its_operations(MAKERS[name]())
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
+def test_a_model_of_words_states_exactly_what_torch_counts(name):
+    make, batch_of = OF_WORDS[name]
+    checks.states_its_operations(make(), [batch_of(SENTENCES), batch_of(SENTENCES[:1] * 2)])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -66,7 +81,7 @@ def test_every_kind_counts_and_is_counted_here(kind):
     with torch.device("meta"):
         model = module.build(module.Config(), Dimensions(13, 11))
     assert isinstance(model, Counted), f"{kind} has no method `flops`"
-    assert any(name.split()[0] == kind for name in MAKERS), f"{kind} is not compared with torch's counter"
+    assert any(name.split()[0] == kind for name in MAKERS | OF_WORDS), f"{kind} is not compared with torch's counter"
 
 
 def test_a_token_of_the_transformer_by_hand():

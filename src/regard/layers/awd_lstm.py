@@ -1,9 +1,10 @@
-"""The reader of language models: a stack of LSTMs whose noise stays the same at every step (Merity et al. 2018, AWD-LSTM).
+"""The reader of language models: LSTMs whose noise stays the same at every step (Merity et al. 2018, AWD-LSTM).
 
 Weights that connect a state with its past are dropped once a batch (DropConnect), words are dropped everywhere in a
 text at once, and what passes between the layers is dropped alike at every word of a text.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -101,7 +102,7 @@ class AwdReader(nn.Module):
         sizes = [config.embedding_size, *[config.size] * (config.num_layers - 1), config.embedding_size]
         self.layers = nn.ModuleList(
             WeightDropped(config.cell, read, size=size, weight_dropout=config.weight_dropout)
-            for read, size in zip(sizes[:-1], sizes[1:], strict=True)
+            for read, size in pairwise(sizes)
         )
         self.word_dropout = config.word_dropout
         self.input_dropout = LockedDropout(config.input_dropout)

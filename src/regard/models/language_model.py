@@ -8,14 +8,13 @@ of plain text (`data.format: text`) and reads no source.
 
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regard.attention.record import AttentionRecord
 from regard.layers.awd_lstm import AwdOutput, AwdReader, ReaderConfig
-from regard.layers.recurrent import States, initialise
+from regard.layers.recurrent import initialise
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD

@@ -9,7 +9,6 @@ takes over, and learns as `training.finetuning` says. Without that it is the sam
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn

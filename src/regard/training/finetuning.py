@@ -16,8 +16,8 @@ from regard.errors import UsageError
 class FinetuningConfig(Config):
     """Each part learns `decay` times as slowly as the part above it, the top at the schedule's rate.
 
-    `unfreeze: gradual` lets only the top part learn in the first epoch, and one more in each epoch after it; `last` lets
-    only the top part learn at all; `all` lets everything learn from the beginning.
+    `unfreeze: gradual` lets only the top part learn in the first epoch, and one more in each epoch after it; `last`
+    lets only the top part learn at all; `all` lets everything learn from the beginning.
     """
 
     decay: float = Field(2.6, ge=1)
