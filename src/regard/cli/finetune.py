@@ -32,8 +32,8 @@ def command(
     """Train by RECIPE from the weights of a trained model: `regard train` with `training.start_from=MODEL`.
 
     A model of the same kind gives all its weights and its tokenizers; one of another kind the part that both have (the
-    reader of a language model, say), and the tokenizer of what that part reads. How fast each part learns, and from when
-    on, is the recipe's `training.finetuning`.
+    reader of a language model, say), and the tokenizer of what that part reads. How fast each part learns, and from
+    when on, is the recipe's `training.finetuning`.
     """
     return train.command(
         recipe,

@@ -56,6 +56,6 @@ def _refuse_without_body(path: Path, settings: list[str]) -> None:
         model = recipe.build(Dimensions(8, 8, shared=True))
     if model.body is None:
         raise UsageError(
-            f"a model of kind {recipe.kind} has no part with which another kind could begin; use `regard train`, or take "
-            "the kind language_model or elmo"
+            f"a model of kind {recipe.kind} has no part with which another kind could begin; use `regard train`, or "
+            "take the kind language_model or elmo"
         )

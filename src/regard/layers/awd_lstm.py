@@ -4,8 +4,9 @@ Weights that connect a state with its past are dropped once a batch (DropConnect
 text at once, and what passes between the layers is dropped alike at every word of a text.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +17,9 @@ from torch.nn import functional
 from regard.config import base
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import CellName, Recurrent, States
+from regard.layers.stack import Stack
 
-_FUNCTIONS = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}
+_FUNCTIONS: dict[CellName, Callable[..., Any]] = {"rnn": torch.rnn_tanh, "lstm": torch.lstm, "gru": torch.gru}
 
 
 class ReaderConfig(base.Config):
@@ -100,7 +102,7 @@ class AwdReader(nn.Module):
         super().__init__()
         self.embedding = Embedding(num_tokens, config.embedding_size)
         sizes = [config.embedding_size, *[config.size] * (config.num_layers - 1), config.embedding_size]
-        self.layers = nn.ModuleList(
+        self.layers = Stack(
             WeightDropped(config.cell, read, size=size, weight_dropout=config.weight_dropout)
             for read, size in pairwise(sizes)
         )

@@ -67,7 +67,8 @@ class ULMFiT(Model):
     @property
     def groups(self) -> list[list[nn.Module]]:
         """The parts that may learn at rates of their own, from the words to the labels."""
-        return [[self.reader.embedding], *([layer] for layer in self.reader.layers), self._head]
+        layers: list[list[nn.Module]] = [[layer] for layer in self.reader.layers]
+        return [[self.reader.embedding], *layers, self._head]
 
     @property
     def _head(self) -> list[nn.Module]:
