@@ -13,6 +13,7 @@ from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
 from checks.seq2seq import seq2seq_model
+from checks.tagger import tagged, tagger_model
 from checks.text_classifier import text_classifier_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
 from regard.models import family, kinds, transformer
@@ -47,7 +48,11 @@ OTHERS = {
 }
 MAKERS = RECURRENT | OTHERS
 # These read the bytes of real words.
-OF_WORDS = {"elmo": (elmo_model, elmo_batch_of)}
+OF_WORDS = {
+    "elmo": (elmo_model, elmo_batch_of),
+    "tagger": (tagger_model, tagged),
+    "tagger of words alone": (lambda: tagger_model(elmo=None, filters=[]), tagged),
+}
 
 
 @pytest.mark.parametrize("name", MAKERS)
