@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # torch comes first and pinned, so that no other package can pull in another build of it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types layers check wheel clean
+.PHONY: demo test test-browser lint types layers check wheel clean
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; run: make PYTHON=/path/to/python3.11 (any Python from 3.11 on)" >&2; exit 1; }
@@ -28,7 +28,11 @@ demo: $(VENV)/.installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh recipes/pronounce-demo.sh demo
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not oracle"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not oracle and not browser"
+
+# The explorer in a real Chromium (Debian: apt-get install chromium); without one the tests are skipped and say so.
+test-browser: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser tests/browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -44,7 +48,7 @@ wheel: $(VENV)/.installed-dev
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
-check: lint types layers test
+check: lint types layers test test-browser
 
 clean:
 	rm -rf $(VENV) dist demo

@@ -50,6 +50,16 @@ def test_the_record_is_what_was_used(name):
     checks.the_record_is_what_was_used(name)
 
 
+@every_score
+def test_a_score_taken_apart_adds_up(name):
+    checks.summands_add_up(name)
+
+
+@every_score
+def test_an_overridden_row_is_used(name):
+    checks.an_override_is_used(name)
+
+
 def test_scaled_scores_have_unit_variance():
     checks.scores_have_unit_variance()
 

@@ -10,7 +10,7 @@ import regard.attention.attention as attention_module
 from checks.making import randomise
 from regard.attention.additive import Additive
 from regard.attention.attention import Attention
-from regard.attention.record import AttentionRecord
+from regard.attention.record import AttentionRecord, Override
 from regard.attention.score import DotProduct, Multiplicative, ScaledDotProduct, Score
 
 D1, D2, D3 = 5, 3, 7  # keys, queries, hidden layer: all different
@@ -161,7 +161,8 @@ def beams_fold_in_order(name: str) -> None:
     long = module.remember(*(tensor.repeat_interleave(3, 0) for tensor in (keys, values, mask)))
     assert_close(context, module(queries, long, record=repeated), rtol=0, atol=1e-12)
     assert_close(module(queries, memory), context, rtol=0, atol=1e-12)
-    for one, other in zip(folded.calls("here")[0], repeated.calls("here")[0], strict=True):
+    rows = slice(4)  # the memory, which comes after, is not repeated
+    for one, other in zip(folded.calls("here")[0][rows], repeated.calls("here")[0][rows], strict=True):
         assert_close(one, other, rtol=0, atol=1e-12)
 
 
@@ -175,3 +176,38 @@ def the_record_is_what_was_used(name: str) -> None:
     assert_close(looked.scores.softmax(-1), looked.weights, rtol=0, atol=1e-12)
     assert (looked.weights[~mask[:, None, None, :].expand_as(looked.weights)] == 0).all()
     assert_close(looked.weights.sum(-1), torch.ones_like(looked.weights[..., 0]), rtol=0, atol=1e-12)
+
+
+def summands_add_up(name: str) -> None:
+    """The score taken apart is the score: a sum over components of scale q k, or of energy tanh(q + k)."""
+    module, (query, keys, values, _), record = attention(name), example(name), AttentionRecord()
+    module(query, module.remember(keys, values), record=record)
+    looked = record.looked("here")
+    query, keys, scale, energy = module.score.summands(looked.query, looked.keys)
+    pairs = query[:, :, :, None], keys[:, :, None]
+    terms = scale * pairs[0] * pairs[1] if energy is None else energy * (pairs[0] + pairs[1]).tanh()
+    assert_close(terms.sum(-1), looked.scores, rtol=0, atol=1e-12)
+
+
+def an_override_is_used(name: str) -> None:
+    """One row of one head is as given, in one pass and step by step, for every beam; the others are as they were."""
+    module, (query, keys, values, mask) = attention(name), example(name)
+    memory = module.remember(keys, values, mask)
+    plain = AttentionRecord()
+    module(query, memory, record=plain)
+    given = torch.tensor([0.25, 0.75], dtype=query.dtype)
+    row = torch.tensor([0.25, 0.75, 0.0, 0.0], dtype=query.dtype)
+    override = Override("here", 1, 2, given)
+    whole, steps, elsewhere = (AttentionRecord(override) for _ in range(3))
+    context = module(query, memory, record=whole)
+    expected = plain.weights("here").clone()
+    expected[:, 1, 2] = row
+    assert_close(whole.weights("here"), expected, rtol=0, atol=0)
+    assert_close(context, expected @ values, rtol=0, atol=1e-12)
+    for place in range(query.size(2)):
+        module(query[:, :, place : place + 1].repeat_interleave(2, 0), memory, record=steps)
+    stepwise = torch.cat([call.weights for call in steps.calls("here")], 2)
+    assert_close(stepwise, expected.repeat_interleave(2, 0), rtol=0, atol=1e-12)
+    elsewhere.override = override._replace(site="there")
+    module(query, memory, record=elsewhere)
+    assert_close(elsewhere.weights("here"), plain.weights("here"), rtol=0, atol=0)

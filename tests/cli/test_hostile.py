@@ -143,6 +143,8 @@ def test_a_dash_is_standard_input_and_output(told, folder):
     [
         (["--at-least", "blue=3"], 2, "the gate on `blue` needs that metric; measured are bleu, chrf"),
         (["--at-least", "bleu=nan"], 2, "a gate is METRIC=NUMBER, such as bleu=38.5, but it is 'bleu=nan'"),
+        (["--beam-size", "3"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
+        (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],
@@ -233,6 +235,7 @@ def test_bad_lines_are_an_error_even_if_they_are_more_than_the_pairs(told, tmp_p
     [
         ("folder", "folder is a folder; name a file in it, or what the names of two aligned files share"),
         ("gone", "gone.source is a link that leads nowhere; mend it"),
+        ("circle.tsv", "circle.tsv is a link that leads nowhere; mend it"),
         ("folder/train", "(--from and --to, or `source` and `target`) by these endings"),
     ],
 )
@@ -244,6 +247,7 @@ def test_what_is_no_corpus_is_told_from_a_typing_error(told, tmp_path, monkeypat
         Path(f"folder/train.{language}").write_text("x\n")
     Path("gone.source").symlink_to("nowhere")
     Path("gone.target").symlink_to("nowhere")
+    Path("circle.tsv").symlink_to("circle.tsv")
     code, output, error = told("check", data)
     assert (code, output) == (3, "")
     assert error.endswith(f"{what}\n")

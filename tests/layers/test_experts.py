@@ -89,7 +89,10 @@ def test_no_more_experts_can_be_used_than_there_are():
 
 
 def most_loaded(weight: float) -> float:
-    """Train 12 experts, 2 a token, on a random function; the tokens of the busiest one, in multiples of the mean."""
+    """Train 12 experts, 2 a token, on a random function; the tokens of the busiest one, in multiples of the mean.
+
+    Counted as training sends them, with its noise: that is what the losses balance (see docs/log.md).
+    """
     torch.manual_seed(0)
     layer = Experts(
         (FullyConnected(8, 8) for _ in range(12)), 8, used=2, site="", importance_weight=weight, load_weight=weight
@@ -105,11 +108,11 @@ def most_loaded(weight: float) -> float:
         loss.backward()
         optimizer.step()
     routings = []
-    layer.eval()(torch.randn(1, 1000, 8) + 1, None, routings)
+    layer(torch.randn(1, 1000, 8) + 1, None, routings)
     load = (routings[0].gates != 0).sum((0, 1)).float()
     return float(load.max() / load.mean())
 
 
 def test_without_the_losses_few_experts_take_all_tokens_and_with_them_they_share():
     assert most_loaded(0.0) > 5.0  # of 6 at most
-    assert most_loaded(1.0) < 3.5  # after 60 steps, and choosing without the noise
+    assert most_loaded(1.0) < 1.5

@@ -88,6 +88,12 @@ def test_a_checkpoint_of_an_evaluation_keeps_its_score(toy_recipe, tmp_path):
     assert sorted(path.parent.name for path in scored) == ["step-00000004", "step-00000008", "step-00000012"]
 
 
+def test_a_wrong_name_of_a_test_set_does_not_wait_until_the_model_is_trained(toy_recipe, tmp_path):
+    with pytest.raises(DataError, match="tset is neither a file nor the prefix of two files"):
+        next(fit(read(toy_recipe, "data.test=[validation, tset]"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_better_of_best_and_average_is_published(toy_recipe, tmp_path):
     published = run(read(toy_recipe), tmp_path / "run")[-1]
     scores = {candidate.name: candidate.scores["per"] for candidate in published.candidates}

@@ -1,16 +1,13 @@
-import base64
-import json
 import re
 
 import numpy as np
 import pytest
 
-from regard.show.page import page
 from regard.show.plot import head_wall, heat_map, save
 from regard.show.sentence import Side, Site
 from regard.show.terminal import text_map
 
-HOSTILE = '</script><img src=x onerror=alert(1)> /*DATA*/ /*SCRIPT*/ "&$x$'
+HOSTILE = '</script><img src=x onerror=alert(1)> "&$x$'
 
 
 @pytest.fixture
@@ -22,32 +19,6 @@ def site() -> Site:
         Side(["▁a", "b", HOSTILE, "</s>"], [0, 0, 1, 2]),
         Side(["x", "y", "</s>"], [0, 1, 2]),
     )
-
-
-def data_of(html: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
-
-
-def test_the_page_carries_the_very_weights(site):
-    shown = data_of(page("x y", "ab", [site]))["sites"][0]
-    weights = np.frombuffer(base64.b64decode(shown["weights"]), dtype="<f4").reshape(2, 4, 3)
-    assert np.array_equal(weights, site.weights)
-    assert (shown["kind"], shown["layer"]) == ("cross", 0)
-    assert shown["keys"]["pieces"] == ["x", "y", "</s>"]
-
-
-def test_words_on_the_page_never_become_markup(site):
-    html = page(HOSTILE, HOSTILE, [site], model=HOSTILE)
-    assert "<img" not in html
-    assert html.count("</script>") == 2
-    assert data_of(html)["source"] == HOSTILE
-
-
-def test_the_page_asks_nobody_for_anything(site):
-    html = page("x", "y", [site])
-    addresses = set(re.findall(r"https?://[^\s\"']+", html))
-    assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, not a place
-    assert "default-src 'none'" in html
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from regard.attention.score import Score
+from regard.attention.score import Score, Summands
 from regard.operations import of_matrices
 
 # Hidden units alive at once. On a CPU they should stay in its second cache; a GPU wants work that fills it.
@@ -46,6 +46,10 @@ class Additive(Score):
         """All pairs: E = v . tanh(W2 S + W1 H) + bias, in float32 (`additive_scores`)."""
         scores = additive_scores(self.query_weight(query), keys, self.energy.weight.squeeze(0))
         return scores if bias is None else scores + bias
+
+    def summands(self, query: Tensor, keys: Tensor) -> Summands:
+        """v_j tanh((W2 s)_j + (W1 h)_j) for every hidden unit j."""
+        return Summands(self.query_weight(query), keys, 1.0, self.energy.weight.squeeze(0))
 
 
 def additive_scores(

@@ -101,9 +101,12 @@ class Attention(nn.Module):
             weights = weights.masked_fill(hiding.empty, 0.0)
         if self.dropout:
             weights = functional.dropout(weights, self.dropout, self.training)
+        if record is not None and record.override is not None:
+            weights = _fold(record.instead(self.site, _unfold(weights, beams)), beams)
         context = weights @ memory.values
         if record is not None:
-            record.add(self.site, _unfold(scores, beams), _unfold(weights, beams), _unfold(context, beams))
+            asked = (_unfold(each, beams) for each in (scores, weights, context, query))
+            record.add(self.site, *asked, memory.keys, memory.values)
         return context
 
 

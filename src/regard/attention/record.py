@@ -1,4 +1,8 @@
-"""Looking at attention: a record is handed down by the caller and keeps the very tensors that were used."""
+"""Looking at attention: a record is handed down by the caller and keeps the very tensors that were used.
+
+It can also be told to look elsewhere: an `Override` puts other weights in the place of one query's, which is how one
+asks what would have been said if the model had looked at another word.
+"""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -9,11 +13,26 @@ from torch import Tensor
 
 
 class Looked(NamedTuple):
-    """One call of one attention: what was scored, how it was weighed, and what came out."""
+    """One call of one attention: what was scored, how it was weighed, what came out, and of what all that was made."""
 
     scores: Float[Tensor, "batch heads queries keys"]
     weights: Float[Tensor, "batch heads queries keys"]
     context: Float[Tensor, "batch heads queries size"]
+    query: Float[Tensor, "batch heads queries query_size"] | None = None
+    keys: Float[Tensor, "batch heads keys projected"] | None = None  # as `Score.project_keys` left them
+    values: Float[Tensor, "batch heads keys size"] | None = None
+
+
+class Override(NamedTuple):
+    """Weights to be used instead of the computed ones: of `head` at `site`, for query number `query` of the sentence.
+
+    Of step-wise decoding the query's number is the step's. Keys beyond the given weights get none.
+    """
+
+    site: str
+    head: int
+    query: int
+    weights: Float[Tensor, " keys"]
 
 
 class AttentionRecord:
@@ -23,17 +42,41 @@ class AttentionRecord:
     site; step-wise decoding adds one a step, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, override: Override | None = None) -> None:
+        self.override = override
         self._looked: dict[str, list[Looked]] = defaultdict(list)
 
-    def add(self, site: str, scores: Tensor, weights: Tensor, context: Tensor) -> None:
-        """Called by `Attention`; `scores` are masked (real -inf) and before the softmax."""
-        self._looked[site].append(Looked(scores, weights, context))
+    def add(self, site: str, *looked: Tensor) -> None:
+        """Called by `Attention` with the fields of `Looked`; `scores` are masked (real -inf) and before the softmax."""
+        self._looked[site].append(Looked(*looked))
 
     def add_steps(self, steps: "AttentionRecord") -> None:
-        """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass."""
+        """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass.
+
+        They all asked the same memory.
+        """
         for site in steps.sites:
-            self.add(site, *(torch.cat(queries, 2) for queries in zip(*steps.calls(site), strict=True)))
+            calls = steps.calls(site)
+            scores, weights, context = (
+                torch.cat(parts, 2) for parts in zip(*(call[:3] for call in calls), strict=True)
+            )
+            queries = [call.query for call in calls if call.query is not None]
+            query = torch.cat(queries, 2) if queries else None
+            self._looked[site].append(Looked(scores, weights, context, query, calls[0].keys, calls[0].values))
+
+    def instead(self, site: str, weights: Float[Tensor, "rows heads queries keys"]) -> Tensor:
+        """The weights to use: those given, but for a row that is overridden."""
+        override = self.override
+        if override is None or override.site != site:
+            return weights
+        row = override.query - sum(call.weights.size(2) for call in self.calls(site))
+        if not 0 <= row < weights.size(2):
+            return weights
+        given = override.weights.to(weights)[: weights.size(3)]
+        weights = weights.clone()
+        weights[:, override.head, row] = 0.0
+        weights[:, override.head, row, : given.numel()] = given
+        return weights
 
     @property
     def sites(self) -> list[str]:
@@ -44,13 +87,21 @@ class AttentionRecord:
         """Every call at `site`, first to last."""
         return self._looked.get(site, [])
 
-    def weights(self, site: str) -> Float[Tensor, "batch heads queries keys"]:
-        """The weights of the only call at `site` (a teacher-forced pass).
+    def looked(self, site: str) -> Looked:
+        """The only call at `site` (a teacher-forced pass).
 
         Raises:
             ValueError: the site was used more than once, or never.
         """
-        calls = self._looked.get(site, [])
+        calls = self.calls(site)
         if len(calls) != 1:
             raise ValueError(f"site {site!r} was used {len(calls)} times; recorded sites: {self.sites}")
-        return calls[0].weights
+        return calls[0]
+
+    def weights(self, site: str) -> Float[Tensor, "batch heads queries keys"]:
+        """The weights of the only call at `site`.
+
+        Raises:
+            ValueError: the site was used more than once, or never.
+        """
+        return self.looked(site).weights

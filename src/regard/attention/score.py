@@ -6,12 +6,25 @@ The slide's h_i in R^d1 are the keys, its s in R^d2 is the query.
 
 import math
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.operations import of_matrices
+
+
+class Summands(NamedTuple):
+    """A score taken apart, for whoever wants to see it added up: e = sum over j of one number for each component j.
+
+    Without `energy` that number is scale * query_j * key_j, with it energy_j * tanh(query_j + key_j).
+    """
+
+    query: Float[Tensor, "batch heads queries size"]
+    keys: Float[Tensor, "batch heads keys size"]
+    scale: float
+    energy: Float[Tensor, " size"] | None = None
 
 
 class Score(nn.Module, ABC):
@@ -43,6 +56,16 @@ class Score(nn.Module, ABC):
         bias: Float[Tensor, "#batch #heads #queries keys"] | None = None,
     ) -> Float[Tensor, "batch heads queries keys"]:
         """Scores of every query against every (projected) key, plus `bias` (a mask's 0 or -inf)."""
+
+    def summands(self, query: Tensor, keys: Tensor) -> Summands:
+        """What `forward` adds up, of every query against every (projected) key: a dot product unless a score differs.
+
+        Raises:
+            ValueError: the score is no dot product and does not say what it is.
+        """
+        if self.scale is None:
+            raise ValueError(f"{type(self).__name__} is no dot product and does not say what it adds up")
+        return Summands(query, keys, self.scale)
 
 
 class DotProduct(Score):

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def command(
     from regard.cli.translate import open_models
     from regard.pipelines.chat import Chat
 
-    search: dict[str, object] = {"beam_size": 1, "n_best": 1, "max_length": max_length}
+    search: dict[str, Any] = {"beam_size": 1, "n_best": 1, "max_length": max_length}
     if temperature > 0:
         search |= {"sampling": True, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     translator = open_models(model, device=device, threads=threads, precision="fp32")

@@ -99,6 +99,8 @@ def command(
     else:
         items = _items(data, format, source, target)
         machine = Machine(device, threads, batch_size)
+        if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
+            raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
         reader = _reader(model, hypotheses, machine)
         names = _metric_names(metric, items, reader)
         _check_gates(gates, names)

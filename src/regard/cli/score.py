@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 regard score -m runs/small/model input.en output.de > scores.txt
 regard score -m runs/small/model pairs.tsv --word-scores
+regard score -m runs/words/model train.en train.de --dictionary words.tsv > scores.txt
 paste input.en output.de | regard score -m runs/small/model
 """
 
@@ -33,24 +34,41 @@ def command(
     length_penalty: LengthPenalty = None,
     batch_size: BatchSize = 32,
     word_scores: Annotated[bool, typer.Option("--word-scores", help="Add the log-probability of each piece.")] = False,
+    dictionary: Annotated[
+        Path | None, typer.Option("--dictionary", help="Write which word is which, for translate --replace-unk.")
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Print for each pair the natural log of the target's probability and its normalised score, a line a pair.
 
+    With --dictionary, a file is written that says which target word goes with each source word, source<TAB>target:
+    run over the training pairs, it also knows the words that the vocabulary lacks.
+
     The end of the sentence counts; --word-scores adds it, last, behind the scores of the pieces. The sum over all
     pairs and the perplexity of a piece go to standard error.
     """
     search = {} if length_penalty is None else {"length_penalty": length_penalty}
     translator = open_models(model, device=device, threads=threads)
-    total, num_tokens, row = 0.0, 0, 0
+    from regard.pipelines.dictionary import WordLinks, write_dictionary
+
+    total, num_tokens, row, links = 0.0, 0, 0, WordLinks()
     with writer(output) as write:
         for pairs in _chunks(_pairs(files or [])):
-            for number, scored in enumerate(translator.score(pairs, batch_size=batch_size, **search), row):
+            done = translator.score(pairs, batch_size=batch_size, **search)
+            if dictionary is not None:
+                translator.look_at_all(done, batch_size=batch_size)
+                for (source, target), scored in zip(pairs, done, strict=True):
+                    links.add(source, target, scored.alignment if scored.ids else [])
+            for number, scored in enumerate(done, row):
                 write(_json(number, scored) if as_json else _plain(scored, word_scores=word_scores))
                 total, num_tokens = total + scored.score, num_tokens + len(scored.token_scores)
             row += len(pairs)
+    if dictionary is not None:
+        write_dictionary(dictionary, links.dictionary())
+        skipped = f"; {links.num_skipped:,} pairs, whose words could not be told apart, are not in it"
+        sys.stderr.write(f"regard: wrote {dictionary}{skipped if links.num_skipped else ''}\n")
     if num_tokens:
         from math import exp
 

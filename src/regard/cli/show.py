@@ -1,5 +1,6 @@
-"""Show the attention of a sentence: in the terminal, as a picture, or as one HTML page."""
+"""Show the attention of a sentence: in the terminal, as a picture, as one HTML page, or as JSON."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,12 @@ EXAMPLES = """
 regard show "A man plays the guitar."
 regard show -m runs/small/model "A man plays guitar."
 regard show -m runs/small/model "A man plays guitar." -o attention.html
+regard show -m runs/small/model "A man plays guitar." --explain
 regard show -m runs/small/model "A man plays guitar." --site decoder.2.cross --head 1 -o head.svg
 regard show -m runs/small/model --alignment < input.en > alignment.txt
 """
 PICTURES = (".png", ".svg", ".pdf")
+TRACES = (".html", ".json")
 
 
 class View(NamedTuple):
@@ -39,7 +42,9 @@ def command(
         Path | None, typer.Option("--model", "-m", help="The model folder; without it the shipped one.")
     ] = None,
     text: Annotated[str | None, typer.Argument(help="The sentence; without it, one a line on standard input.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .png, .svg, .pdf or .html file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .png, .svg, .pdf, .html or .json file.")
+    ] = None,
     target: Annotated[str | None, typer.Option("--target", help="Look at this translation, not the model's.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="Which attention, such as decoder.2.cross.")] = None,
     head: Annotated[int | None, typer.Option("--head", min=1, help="One head; without it the mean of all.")] = None,
@@ -49,15 +54,22 @@ def command(
         bool, typer.Option("--alignment", help="Word links i-j, a line a sentence (Pharaoh).")
     ] = False,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Beam of the search.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The lecture's equations, worked with this sentence's numbers.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
     """Show what the model looked at, by the very weights that it used.
 
-    Rows are target words, columns source words. A page (.html) holds every layer and head and needs no server.
+    Rows are target words, columns source words. A page (.html) holds every layer and head, the search's tree and ten
+    lessons, and needs no server; the same as data is a trace (.json). `regard explore` shows the page with a model
+    behind it.
     """
     view = View(site, None if head is None else head - 1, all_heads, pieces)
     _check_options(text, output, target, view, alignment=alignment)
+    if explain and (text is None or alignment or output is not None):
+        raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
     translator = open_models(None if model is None else [model], device=device, threads=threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
     for line in _lines(text):
@@ -69,24 +81,27 @@ def command(
         if not line.strip():
             sys.stdout.write("\n")
             continue
+        if explain or (output is not None and output.suffix in TRACES):
+            _trace(translator, line, target, output, search)
+            continue
         translation = _translate(translator, line, target, search)
         if not translation.ids and translation.notice:
             raise DataError(translation.notice)
         if output is None:
             _print_map(translator, translation, view)
         else:
-            _draw(translator, translation, view, output, str(model or "the shipped model"))
+            _draw(translator, translation, view, output)
 
 
 def _check_options(text: str | None, output: Path | None, target: str | None, view: View, *, alignment: bool) -> None:
     if target is not None and text is None:
         raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
-    if view.all_heads and (view.head is not None or output is None or output.suffix == ".html"):
+    if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):
         raise UsageError("--all-heads is for a picture (--output with .png, .svg or .pdf), without --head")
     if output is None:
         return
-    if output.suffix not in (*PICTURES, ".html"):
-        raise UsageError(f"--output {output}: the name must end in {', '.join(PICTURES)} or .html")
+    if output.suffix not in (*PICTURES, *TRACES):
+        raise UsageError(f"--output {output}: the name must end in {', '.join(PICTURES)}, .html or .json")
     if text is None or alignment:
         raise UsageError("--output draws one sentence, given as an argument, and goes without --alignment")
 
@@ -124,23 +139,36 @@ def _print_map(translator: "Translator", translation: "Translation", view: View)
     sys.stderr.write(f"{site.title(view.head)}\n")
 
 
-def _draw(translator: "Translator", translation: "Translation", view: View, output: Path, model: str) -> None:
+def _draw(translator: "Translator", translation: "Translation", view: View, output: Path) -> None:
     from regard.data.files import appearing
     from regard.show.sentence import choose, look
 
-    sites = look(translator, translation)
-    site = choose(sites, view.site)
+    site = choose(look(translator, translation), view.site)
     with appearing(output) as path:
-        if output.suffix == ".html":
-            from regard.show.page import page
-
-            each = translation.score / len(translation.token_scores)
-            score = f"log-probability {translation.score:.2f}, {each:.2f} a token"
-            text = page(translation.source, translation.text, sites, model=model, score=score)
-            path.write_text(text, encoding="utf-8")
-        else:
-            _save_picture(site, view, path)
+        _save_picture(site, view, path)
     sys.stderr.write(f"regard: {translation.text}\nregard: wrote {output}\n")
+
+
+def _trace(
+    translator: "Translator", line: str, target: str | None, output: Path | None, search: dict[str, Any]
+) -> None:
+    """The whole sentence: as a page, as JSON, or without `output` as lessons in the terminal."""
+    from regard.data.files import appearing
+    from regard.pipelines.trace import trace_sentence
+    from regard.show.document import document, with_details
+    from regard.show.page import page
+    from regard.show.terminal import lesson_text
+
+    trace = trace_sentence(translator, line, target=target, **search)
+    made = document(translator, trace, text=line)
+    if output is None:
+        sys.stdout.write(lesson_text(line, made["translation"], made["lessons"]))
+        return
+    whole = with_details(made, trace)
+    with appearing(output) as path:
+        text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+    sys.stderr.write(f"regard: {made['translation']}\nregard: wrote {output}\n")
 
 
 def _save_picture(site: "Site", view: View, path: Path) -> None:

@@ -21,6 +21,7 @@ regard translate -m runs/small/model < input.en > output.de
 regard translate -m runs/small/model                         # at a terminal: line by line
 regard translate -m runs/small/model --n-best 5 --scores --alignment -i input.en.gz
 regard translate -m model-1 -m model-2 -b 8 < input.en > ensemble.de
+regard translate -m runs/words/model --replace-unk --dictionary words.tsv < input.en
 """
 
 # So many notices are printed one by one; the rest are counted.
@@ -68,6 +69,9 @@ def command(
     replace_unk: Annotated[
         bool, typer.Option("--replace-unk", help="Copy the source word that <unk> looked at.")
     ] = False,
+    dictionary: Annotated[
+        Path | None, typer.Option("--dictionary", help="With --replace-unk: say what a source<TAB>target file says.")
+    ] = None,
     prefix: Annotated[str, typer.Option("--prefix", help="Words that every output begins with.")] = "",
     sampling: Annotated[bool, typer.Option("--sampling", help="Draw outputs at random.")] = False,
     temperature: Annotated[float | None, typer.Option("--temperature", help="Below 1: safer draws.")] = None,
@@ -108,8 +112,12 @@ def command(
     }
     given = {name: value for name, value in search.items() if value is not None}
     fields = Fields(n_best is not None, alignment, scores, word_scores)
+    if dictionary is not None and not replace_unk:
+        raise UsageError("--dictionary says what --replace-unk puts in the place of <unk>; it has no effect without it")
     from regard.cli.lines import input_chunks
+    from regard.pipelines.dictionary import read_dictionary
 
+    known = {} if dictionary is None else read_dictionary(dictionary)
     translator = open_models(model, device=device, threads=threads, precision=precision)
     translator.settings(**given)  # a wrong option shall not wait for the first line
     row, notices = 0, 0
@@ -117,9 +125,9 @@ def command(
         for lines in input_chunks(texts or [], input_file):
             done = translator.translate(lines, prefixes=prefix, batch_size=batch_size, first_row=row, **given)
             if fields.alignment or replace_unk:
-                _look_at_all(translator, done, batch_size)
+                translator.look_at_all(done, batch_size=batch_size)
             if replace_unk:
-                done = [translator.replace_unknown(translation) for translation in done]
+                done = [translator.replace_unknown(translation, known) for translation in done]
             for number, translation in enumerate(done, row):
                 for line in (_json(number, translation, fields),) if as_json else _plain(number, translation, fields):
                     write(line)
@@ -179,16 +187,6 @@ def writer(path: Path | None) -> Iterator[Callable[[str], None]]:
 
     with LineWriter(path) as file:
         yield file.write
-
-
-def _look_at_all(translator: "Translator", done: "list[Translation]", batch_size: int) -> None:
-    """Replay whole batches, so that `alignment` need not replay one by one."""
-    every = [each for best in done for each in (best, *best.alternatives) if each.ids]
-    every.sort(key=lambda each: -len(each.source_ids))
-    for start in range(0, len(every), batch_size):
-        batch = every[start : start + batch_size]
-        for each, watched in zip(batch, translator.watch(batch), strict=True):
-            each.__dict__["attention"] = watched
 
 
 def _plain(number: int, translation: "Translation", fields: Fields) -> Iterator[str]:

@@ -211,7 +211,7 @@ def _two_files(prefix: str, source: str, target: str) -> tuple[Path, Path]:
     paths = _found(Path(pattern.replace("{}", source))), _found(Path(pattern.replace("{}", target)))
     if Path(prefix).is_dir() and not any(path.exists() for path in paths):
         raise DataError(f"{prefix} is a folder; name a file in it, or what the names of two aligned files share")
-    if broken := [path for path in paths if path.is_symlink() and not path.exists()]:
+    if broken := [path for path in (Path(prefix), *paths) if path.is_symlink() and not path.exists()]:
         raise DataError(f"{broken[0]} is a link that leads nowhere; mend it")
     if not any(path.exists() for path in paths):
         raise DataError(

@@ -1,7 +1,7 @@
 """A conversation with a model: what was said is remembered, and answered."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from regard.data.corpus_conversation import history_text
 from regard.pipelines.translate import Translator
@@ -14,8 +14,10 @@ class Chat:
     >>> print(*chat.reply("Hello, who are you?"), sep="")
     """
 
-    def __init__(self, translator: Translator, *, history: int = 1, **search: object) -> None:
+    def __init__(self, translator: Translator, *, history: int = 1, said: Sequence[str] = (), **search: object) -> None:
         """`history` should be the recipe's `data.history`; `search` holds settings such as `sampling=True`.
+
+        `said` is a conversation to go on with, the oldest turn first.
 
         Raises:
             ValueError: `history` is less than 1.
@@ -26,8 +28,8 @@ class Chat:
         translator.settings(**search)
         self._translator = translator
         self._search = search
-        self._turns = deque[str](maxlen=history)
-        self._num_replies = 0
+        self._turns = deque(said, maxlen=history)
+        self._num_replies = len(said) // 2
 
     @property
     def turns(self) -> tuple[str, ...]:

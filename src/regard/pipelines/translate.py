@@ -1,10 +1,10 @@
 """Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -18,6 +18,7 @@ from regard.decoding.penalties import LengthPenalty
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
+from regard.pipelines.dictionary import replaced
 from regard.pipelines.generate import BATCH_SIZE, Engine, Request, TorchEngine, generate
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
@@ -25,6 +26,22 @@ from regard.protocol import Decodable
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Run(Protocol):
+    """Where a computation with the models runs: here, or (in a server) in the one thread that computes."""
+
+    def __call__(self, compute: Callable[[], Result]) -> Result:
+        """The result of `compute`."""
+        ...
+
+
+def at_once(compute: Callable[[], Result]) -> Result:
+    """Here and now."""
+    return compute()
+
 
 # The model that comes with the package.
 SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
@@ -81,9 +98,14 @@ class Translator:
     """
 
     def __init__(
-        self, loaded: Sequence[LoadedModel], *, precision: Precision = "fp32", engine: Engine | None = None
+        self,
+        loaded: Sequence[LoadedModel],
+        *,
+        precision: Precision = "fp32",
+        engine: Engine | None = None,
+        run: Run = at_once,
     ) -> None:
-        """Use models on the device where they are; another `engine` may do the search.
+        """Use models on the device where they are; another `engine` may do the search, and `run` all else.
 
         Raises:
             UsageError: the vocabularies differ, or int8 is not for this device.
@@ -99,6 +121,7 @@ class Translator:
         self.vocabularies = first.vocabularies
         self.search = first.search
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
+        self._run = run
         self._models = [model.model.eval() for model in loaded]
         self.reads_source = any(model.reads_source for model in self._models)
         self.engine = engine or torch_engine(self._models, precision)
@@ -139,23 +162,37 @@ class Translator:
         texts = [texts] if isinstance(texts, str) else list(texts)
         prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else list(prefixes)
         config = self.settings(**search)
-        if not self.reads_source:
-            prefixes = [" ".join(filter(None, parts)) for parts in zip(prefixes, texts, strict=True)]
-        sources = [self._encode(text) for text in texts]
         requests = [
-            Request(source if len(source) <= self.longest else [EOS], self._encode_target(prefix), first_row + row)
-            for row, (source, prefix) in enumerate(zip(sources, prefixes, strict=True))
+            self.request(text, prefix=prefix, row=first_row + row)
+            for row, (text, prefix) in enumerate(zip(texts, prefixes, strict=True))
         ]
-        found = generate(self.engine, requests, config, batch_size=batch_size, skip_empty=self.reads_source)
-        results = []
-        for text, source, hypotheses in zip(texts, sources, found, strict=True):
-            best, *others = (
-                self._translation(text, source, hypothesis, notice=self._notice(source, hypothesis, config))
-                for hypothesis in hypotheses
-            )
-            best.alternatives.extend(others)
-            results.append(best)
-        return results
+        asked = [each if len(each.source) <= self.longest else each._replace(source=[EOS]) for each in requests]
+        found = generate(self.engine, asked, config, batch_size=batch_size, skip_empty=self.reads_source)
+        return [
+            self.result(text, request, hypotheses, config)
+            for text, request, hypotheses in zip(texts, requests, found, strict=True)
+        ]
+
+    def request(self, text: str, *, prefix: str = "", row: int = 0) -> Request:
+        """`text`, and the words that its outputs begin with, as an engine takes them.
+
+        Raises:
+            DataError: a text holds half a surrogate pair.
+        """
+        if not self.reads_source:
+            prefix = " ".join(filter(None, (prefix, text)))
+        return Request(self.encode_source(text), self.encode_target(prefix), row)
+
+    def result(
+        self, text: str, request: Request, hypotheses: Sequence[Hypothesis], config: SearchConfig
+    ) -> Translation:
+        """What an engine found for `request`, as text, the others of the n best as its alternatives."""
+        source = list(request.source)
+        best, *others = (
+            self._translation(text, source, each, notice=self._notice(source, each, config)) for each in hypotheses
+        )
+        best.alternatives.extend(others)
+        return best
 
     def score(
         self, pairs: Sequence[tuple[str, str]], *, batch_size: int = BATCH_SIZE, **search: object
@@ -168,11 +205,11 @@ class Translator:
         """
         config = self.settings(**search)
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = [(self._encode(source), self._encode_target(target)) for source, target in pairs]
+        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
         for number, sides in enumerate(ids, 1):
             if max(map(len, sides)) >= self.longest:
                 raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
-        scored = rescore(self._models, ids, penalty=penalty, batch_size=batch_size)
+        scored = self._run(lambda: rescore(self._models, ids, penalty=penalty, batch_size=batch_size))
         return [
             self._translation(text, source, hypothesis)
             for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
@@ -180,7 +217,7 @@ class Translator:
 
     def can_read(self, text: str) -> bool:
         """Whether `text` is short enough for the model."""
-        return len(self._encode(text)) <= self.longest
+        return len(self.encode_source(text)) <= self.longest
 
     def stream(self, text: str, *, row: int = 0, **search: object) -> Iterator[str]:
         """One output for `text`, piece by piece as it is found; together the pieces are the whole.
@@ -191,11 +228,11 @@ class Translator:
             UsageError: a setting is wrong, or `text` is too long for the model.
             DataError: `text` holds half a surrogate pair.
         """
-        config, source = self.settings(**search), self._encode(text)
+        config, source = self.settings(**search), self.encode_source(text)
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        prefix = [] if self.reads_source else self._encode_target(text)
+        prefix = [] if self.reads_source else self.encode_target(text)
         for token in self.engine.stream(Request(source, prefix, row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
@@ -208,7 +245,17 @@ class Translator:
 
     def watch(self, translations: Sequence[Translation]) -> list[Watched]:
         """Every attention of finished translations, from one replay of them all as one batch."""
-        return watch(self._models[0], [(each.source_ids, each.ids) for each in translations])
+        pairs = [(each.source_ids, each.ids) for each in translations]
+        return self._run(lambda: watch(self._models[0], pairs))
+
+    def look_at_all(self, translations: Sequence[Translation], *, batch_size: int = BATCH_SIZE) -> None:
+        """Replay whole batches, alternatives too, so that `attention` and `alignment` need not replay one by one."""
+        every = [each for best in translations for each in (best, *best.alternatives) if each.ids]
+        every.sort(key=lambda each: -len(each.source_ids))
+        for start in range(0, len(every), batch_size):
+            batch = every[start : start + batch_size]
+            for each, watched in zip(batch, self.watch(batch), strict=True):
+                each.__dict__["attention"] = watched
 
     def align(self, watched: Watched, *, site: str | None = None, heads: Sequence[int] | None = None) -> list[Link]:
         """Links of words, (source, target), read off the mean of `heads` at `site` (see `token_alignment`).
@@ -221,28 +268,33 @@ class Translator:
         words = self.vocabularies.source_tokenizer.words(source), self.vocabularies.target.words(target)
         return hard_links(word_alignment(weights, *words))
 
-    def replace_unknown(self, translation: Translation) -> Translation:
-        """The same with each `<unk>` in the text replaced by the source word it looked at most (Luong et al. 2015).
+    def replace_unknown(self, translation: Translation, dictionary: Mapping[str, str] | None = None) -> Translation:
+        """The same with each `<unk>` of the text replaced by what it looked at most (Luong et al. 2015b, "PosUnk").
+
+        That source word's entry in `dictionary`, or the word itself: names and numbers need no translation.
 
         Raises:
             UsageError: the model does not attend to its source.
         """
         places = [place for place, token in enumerate(translation.ids) if token == UNK]
-        parts, words = translation.text.split(NAMES[UNK]), clean_line(translation.source).split()
-        if len(parts) != len(places) + 1 or not (places or translation.alternatives):
+        words = clean_line(translation.source).split()
+        if translation.text.count(NAMES[UNK]) != len(places) or not (places or translation.alternatives):
             return translation
         numbers = self.vocabularies.source_tokenizer.words(translation.source_ids[:-1])
         by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
-        copied = [words[int(by_word[place].argmax())] for place in places]
-        text = "".join(part + word for part, word in zip(parts, [*copied, ""], strict=True))
-        return replace(translation, text=text, alternatives=list(map(self.replace_unknown, translation.alternatives)))
+        looked = [words[int(by_word[place].argmax())] for place in places]
+        text = replaced(translation.text, NAMES[UNK], looked, dictionary or {})
+        others = [self.replace_unknown(other, dictionary) for other in translation.alternatives]
+        return replace(translation, text=text, alternatives=others)
 
-    def _encode(self, text: str) -> list[int]:
+    def encode_source(self, text: str) -> list[int]:
+        """The ids that the model reads for `text`, `EOS` at their end; `EOS` alone of nothing or if it reads none."""
         if is_blank(text) or not self.reads_source:
             return [EOS]
         return [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
-    def _encode_target(self, text: str) -> list[int]:
+    def encode_target(self, text: str) -> list[int]:
+        """The ids of an output, or of the beginning of one, without `EOS`."""
         return self.vocabularies.target.encode(clean_line(text)) if text else []
 
     def _notice(self, source: list[int], hypothesis: Hypothesis, config: SearchConfig) -> str | None:

@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from regard.serve import explorer, operations
+from regard.serve import explorer, libretranslate, native, openai, operations
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import App, Guard
@@ -20,6 +20,7 @@ from regard.serve.settings import Settings
 from regard.serve.worker import Worker
 
 STATIC = files("regard.serve")
+SPARE_THREADS = 8
 
 
 def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> App:
@@ -39,6 +40,8 @@ def create_app(models: Models, settings: Settings) -> App:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Every request may wait in a thread of its own for the one that computes; health checks need some too.
+        current_default_thread_limiter().total_tokens = settings.max_requests + SPARE_THREADS
         yield
         models.worker.stop(settings.grace_seconds)
 
@@ -56,13 +59,19 @@ def create_app(models: Models, settings: Settings) -> App:
         api.include_router(router)
     api.add_api_route("/", _to_the_page, include_in_schema=False)
     api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
-    for path in ("explorer", "static"):
-        api.mount(f"/{path}", StaticFiles(directory=Path(str(STATIC / path)), html=True), name=path)
+    api.include_router(explorer.page_router())
+    api.mount("/static", StaticFiles(directory=Path(str(STATIC / "static"))), name="static")
     return Guard(api, settings, models.worker.metrics)
 
 
-def _routers(models: Models, settings: Settings) -> list[Any]:
-    return [operations.router(models), explorer.router(models)]
+def _routers(models: Models, settings: Settings) -> list[APIRouter]:
+    return [
+        libretranslate.router(models, settings),
+        native.router(models, settings),
+        openai.router(models),
+        operations.router(models),
+        explorer.router(models),
+    ]
 
 
 async def _to_the_page() -> RedirectResponse:

@@ -188,8 +188,9 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.is_started, self.status = True, message["status"]
-            own = [*HEADERS, (b"x-request-id", self.request_id.encode())]
-            message = {**message, "headers": [*message.get("headers", []), *own]}
+            given = message.get("headers", [])
+            own = [header for header in HEADERS if header[0] not in dict(given)]  # a page may have its own policy
+            message = {**message, "headers": [*given, *own, (b"x-request-id", self.request_id.encode())]}
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
         await asyncio.wait_for(self._send(message), self._seconds)

@@ -61,8 +61,9 @@ class ServedModel:
         self.name = place.name
         self.source = place.source
         self.target = place.target
+        self.history = 1
         self.engine = QueuedEngine(worker, place.name, torch_engine([loaded.model]))
-        self.translator = Translator([loaded], engine=self.engine)
+        self.translator = Translator([loaded], engine=self.engine, run=self.engine.call)
 
     @property
     def pair(self) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """The engine of a served model: what a `Translator` wants searched waits in the worker's queue with all the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from queue import Empty, SimpleQueue
@@ -12,8 +12,8 @@ from regard.serve.ticket import DeadlineError, Ticket, VoidError, current
 from regard.serve.worker import Lane, Worker
 
 Result = TypeVar("Result")
-# How often a stream looks whether its client is still there while the model has nothing to say, in seconds.
-PATIENCE = 1.0
+# A stream that waits for its turn so long says that it is still there, in seconds.
+PATIENCE = 5.0
 
 
 class QueuedEngine:
@@ -22,7 +22,7 @@ class QueuedEngine:
     def __init__(self, worker: Worker, name: str, engine: TorchEngine) -> None:
         self._worker = worker
         self._name = name
-        self._engine = engine
+        self.torch = engine
 
     def search(self, requests: Sequence[Request], config: SearchConfig) -> list[list[Hypothesis]]:
         """The n best outputs of every request, searched beside those of other clients.
@@ -31,42 +31,44 @@ class QueuedEngine:
             OverloadedError, StoppingError, DeadlineError, VoidError: as their names say.
         """
         ticket = current()
-        futures = self._worker.search(Lane(self._name, self._engine, config), requests, ticket)
+        futures = self._worker.search(Lane(self._name, self.torch, config), requests, ticket)
         return [wait_for(future, ticket) for future in futures]
 
     def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
         """The tokens of one output, each as soon as it is known (beam of 1, or a sample)."""
         said = 0
         for best in self.updates(request, config):
-            yield from best[said:]
-            said = len(best)
+            if best is not None:
+                yield from best[said:]
+                said = len(best)
 
-    def updates(self, request: Request, config: SearchConfig) -> Iterator[list[int]]:
-        """The ids of the best hypothesis after each step, and last those of the output that won.
+    def updates(self, request: Request, config: SearchConfig) -> Generator[list[int] | None, None, list[Hypothesis]]:
+        """The ids of the best hypothesis after each step, None where nothing comes for a while; returns the n best.
 
         Raises:
             OverloadedError, StoppingError, DeadlineError, VoidError: as their names say.
         """
         ticket, news = current(), SimpleQueue[list[int] | None]()
-        lane = Lane(self._name, self._engine, config)
+        lane = Lane(self._name, self.torch, config)
         (future,) = self._worker.search(lane, [request], ticket, news.put)
         future.add_done_callback(lambda _: news.put(None))
         while True:
             try:
-                best = news.get(timeout=PATIENCE)
+                best = news.get(timeout=max(0.0, min(PATIENCE, ticket.remaining)))
             except Empty:
                 if ticket.is_void:
-                    raise _reason(ticket) from None
+                    break
+                yield None
                 continue
             if best is None:
                 break
             yield best
-        yield wait_for(future, ticket)[0].tokens
+        return wait_for(future, ticket)
 
-    def call(self, function: Callable[[], Result]) -> Result:
+    def call(self, compute: Callable[[], Result]) -> Result:
         """What else computes with the model, in the worker's thread."""
         ticket = current()
-        return wait_for(self._worker.call(function, ticket), ticket)
+        return wait_for(self._worker.call(compute, ticket), ticket)
 
 
 def wait_for(future: "Future[Result]", ticket: Ticket) -> Result:

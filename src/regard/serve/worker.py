@@ -110,6 +110,9 @@ class Worker:
     def call(self, function: Callable[[], Result], ticket: Ticket) -> Future[Result]:
         """Queue a function that runs in the worker's thread; errors as those of `search`."""
         job = _Call(function, ticket)
+        if threading.current_thread() is self._thread:  # it is running such a function now
+            _settle(job.future, function)
+            return job.future
         self._enter([job])
         return job.future
 

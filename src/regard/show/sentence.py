@@ -79,9 +79,9 @@ def look(translator: Translator, translation: Translation) -> list[Site]:
             "this model has no attention, so there is nothing to show; "
             "train one with model.score=additive, or a Transformer"
         )
-    source = _side(translator.vocabularies.source_tokenizer, watched.source)
-    target = _side(translator.vocabularies.target, watched.target)
-    said = _side(translator.vocabularies.target, [BOS, *watched.target[:-1]])  # what the decoder has read
+    source = side_of(translator.vocabularies.source_tokenizer, watched.source)
+    target = side_of(translator.vocabularies.target, watched.target)
+    said = side_of(translator.vocabularies.target, [BOS, *watched.target[:-1]])  # what the decoder has read
     sites = []
     for name, weights in watched.sites.items():
         if name.startswith("encoder"):
@@ -107,7 +107,8 @@ def choose(sites: Sequence[Site], name: str | None) -> Site:
     return by_name[name]
 
 
-def _side(tokenizer: Tokenizer, ids: Sequence[int]) -> Side:
+def side_of(tokenizer: Tokenizer, ids: Sequence[int]) -> Side:
+    """The side along which `ids` stand."""
     pieces, words = list(tokenizer.pieces(ids)), list(tokenizer.words(ids))
     # One word spelt in letters or phones: its pieces are what one wants to see.
     spelt = len({word for word, piece in zip(words, pieces, strict=True) if not piece.startswith("<")}) <= 1

@@ -1,7 +1,9 @@
-"""Attention in a terminal: the darker the block, the more weight."""
+"""Attention in a terminal: the darker the block, the more weight; and the lessons as text."""
 
+import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,22 @@ def text_map(weights: np.ndarray, source: Sequence[str], target: Sequence[str]) 
         )
         lines.append(" " * (margin - _width(word)) + word + " " + blocks)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def lesson_text(source: str, translation: str, lessons: Sequence[Mapping[str, Any]]) -> str:
+    """Every lesson with its question, and the answers at the end, where nobody sees them by accident."""
+    parts, answers = [f"{source}\n{translation}\n"], list[str]()
+    for number, lesson in enumerate(lessons, 1):
+        question = lesson["question"]
+        lines = [line for text in lesson["lines"] for line in textwrap.wrap(text, 100, subsequent_indent="  ")]
+        options = f" ({', '.join(question['options'])})" if question["options"] else ""
+        body = "\n".join(f"   {line}" for line in lines)
+        parts.append(
+            f"{number}. {lesson['title']}\n   {lesson['equation']}\n\n{body}\n\n   ? {question['text']}{options}\n"
+        )
+        answer = question["answer"]
+        answers.append(f"{number}. {answer if isinstance(answer, str) else f'{answer:.4g}'}")
+    return "\n".join([*parts, "Answers: " + "   ".join(answers)]) + "\n"
 
 
 def _pad(character: str, width: int) -> str:

@@ -1,0 +1,195 @@
+"""Mark-up and placeholders of a source, carried to its translation along the alignment of words.
+
+A word of the translation is in the elements of the source word that it used most. No tag and no placeholder is ever
+lost or changed, and elements stay well nested. An element whose words have come apart is written once around all of
+them where nothing lies between that is in other elements, and else around each part.
+"""
+
+import html
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from regard.errors import DataError
+from regard.pipelines.translate import Translation, Translator
+from regard.pipelines.units import Marked, Path, Unit, split
+
+Escape = Callable[[str], str]
+Origins = dict[int, int]  # word of the translation: word of the source
+SPACE = " "  # as the literal of a unit with text: there is a space before it even inside of a word
+ENDS = ".!?…"
+
+
+def escape_html(text: str) -> str:
+    """`text` so that no part of it is mark-up."""
+    return html.escape(text, quote=False)
+
+
+def translate_marked(
+    translator: Translator, sources: Sequence[Marked], *, escape: Escape = escape_html, **search: Any
+) -> list[str]:
+    """The translations of `sources` with their mark-up; `escape` makes text safe among it.
+
+    Raises:
+        UsageError: there is something to be placed and the model does not attend to its source; or a setting is wrong.
+        DataError: a source is too long for the model.
+    """
+    done = translator.translate([source.text for source in sources], batch_size=max(1, len(sources)), **search)
+    for each in done:
+        if each.notice and not each.ids:
+            raise DataError(f"a passage was {each.notice}")
+    translator.look_at_all(
+        [each for source, each in zip(sources, done, strict=True) if _has_something_to_place(source)]
+    )
+    return [_write(source, each, escape) for source, each in zip(sources, done, strict=True)]
+
+
+def _has_something_to_place(source: Marked) -> bool:
+    return bool(source.elements) or any(unit.is_kept or unit.literal for unit in source.units)
+
+
+def _write(source: Marked, translation: Translation, escape: Escape) -> str:
+    if not _has_something_to_place(source):
+        return escape(translation.text)
+    origins = _origins(source, translation)
+    units = _with_placeholders(source, split(translation.text), origins)
+    units = _with_paths(source, units, origins)
+    return _serialise(source, _with_mark_up(source, _close_gaps(units), origins), escape)
+
+
+def _origins(source: Marked, translation: Translation) -> Origins:
+    """Where the tokenizer's words are not what stands between spaces, the order of words has to do."""
+    num_source, num_target = len(source.text.split()), len(translation.text.split())
+    links = {target: link for link, target in translation.alignment} if translation.ids else {}
+    if sorted(links) == list(range(num_target)) and all(word < num_source for word in links.values()):
+        return links
+    return {target: target * num_source // num_target for target in range(num_target)}
+
+
+def _with_placeholders(source: Marked, units: Sequence[Unit], origins: Origins) -> list[Unit]:
+    """`units` of the translation, with every placeholder of the source just as often as it stands there."""
+    missing = Counter(unit.text for unit in source.units if unit.is_kept)
+    placed = []
+    for unit in units:  # those that the model copied by itself, no more of them than there should be
+        if unit.text in missing:
+            missing[unit.text] -= 1
+        if missing[unit.text] >= 0:
+            placed.append(unit)
+    for unit in reversed(source.units):  # what is lacking of several equal ones is the last of them
+        if unit.is_kept and missing[unit.text] > 0:
+            missing[unit.text] -= 1
+            placed = _put(unit._replace(path=()), source, placed, origins)
+    return placed
+
+
+def _put(placeholder: Unit, source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
+    """`units` with `placeholder` in the place of what the model made of it; if that is nothing, in its order."""
+    neighbours = [unit for unit in source.units if unit.word == placeholder.word and unit.text]
+    made = []
+    if not any(unit.is_word and not unit.is_kept for unit in neighbours):
+        made = [place for place, unit in enumerate(units) if _is_made_of(unit, placeholder.word, origins)]
+    if made:
+        last = made[0]
+        for place in made:  # as far as nothing else lies between; the signs at its end stay
+            if all(origins.get(unit.word) == placeholder.word for unit in units[last:place]):
+                last = place
+        first_word, last_word = units[made[0]].word, units[last].word
+        rest = [u._replace(word=first_word) if u.word == last_word else u for u in units[last + 1 :]]
+        return [*units[: made[0]], placeholder._replace(word=first_word), *rest]
+    place = _behind(placeholder.word - 1, units, origins)
+    while place and units[place - 1].text in ENDS:
+        place -= 1
+    word = units[place - 1].word if place else -1
+    return [*units[:place], placeholder._replace(word=word, literal=SPACE), *units[place:]]
+
+
+def _is_made_of(unit: Unit, word: int, origins: Origins) -> bool:
+    return not unit.is_kept and unit.text not in (*ENDS, ",", ";", ":") and origins.get(unit.word) == word
+
+
+def _behind(word: int, units: Sequence[Unit], origins: Origins) -> int:
+    """Behind the last unit that comes from source word `word`, or else from the nearest one before it."""
+    nearest, place = -1, 0
+    for number, unit in enumerate(units, 1):
+        origin = origins.get(unit.word, -1)
+        if unit.text and nearest <= origin <= word:
+            nearest, place = origin, number
+    return place
+
+
+def _with_paths(source: Marked, units: Sequence[Unit], origins: Origins) -> list[Unit]:
+    """Each unit in the elements of the source word that it comes from; a copied word just as it was."""
+    by_word: dict[int, list[Unit]] = {}
+    for unit in source.units:
+        if unit.text:
+            by_word.setdefault(unit.word, []).append(unit)
+    kept = {unit.text: unit.path for unit in source.units if unit.is_kept}
+    result = []
+    for word, group in groupby(units, key=lambda unit: unit.word):
+        said, origin = list(group), by_word.get(origins.get(word, -1), [])
+        if origin and "".join(unit.text for unit in said) == "".join(unit.text for unit in origin):
+            result += [unit._replace(word=word) for unit in origin]
+        else:
+            result += [unit._replace(path=kept.get(unit.text, _path_from(origin, unit))) for unit in said]
+    return result
+
+
+def _path_from(origin: Sequence[Unit], unit: Unit) -> Path:
+    """That of the first unit of its sort: words from words, signs from signs, if there are any."""
+    of_its_sort = [each for each in origin if each.is_word == unit.is_word]
+    return next((each.path for each in (*of_its_sort, *origin)), ())
+
+
+def _close_gaps(units: list[Unit]) -> list[Unit]:
+    """Units between two of one element join it, if all that they are in surrounds the element too."""
+    # Outer elements first: a gap that they have closed may be one of an inner element.
+    for _, element in sorted({(len(_up_to(unit.path, e)), e) for unit in units for e in unit.path}):
+        places = [place for place, unit in enumerate(units) if element in unit.path]
+        path = _up_to(units[places[0]].path, element)
+        gap = [place for place in range(places[0], places[-1]) if element not in units[place].path]
+        if all(path[: len(units[place].path)] == units[place].path for place in gap):
+            for place in gap:
+                units[place] = units[place]._replace(path=path)
+    return units
+
+
+def _up_to(path: Path, element: int) -> Path:
+    return path[: path.index(element) + 1]
+
+
+def _with_mark_up(source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
+    """What stands alone in its order, and so every element that has got no words."""
+    for number, unit in enumerate(source.units):
+        if not unit.text:
+            units = _insert(unit, number, source, units, origins)
+    for element in source.elements.values():
+        if not any(element.path[-1] in unit.path for unit in units):
+            units = _insert(Unit("", element.path, 0), element.first, source, units, origins)
+    return units
+
+
+def _insert(mark: Unit, number: int, source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
+    """`mark` before what comes from the words that follow unit `number` of the source."""
+    following = next((unit.word for unit in source.units[number:] if unit.text), None)
+    place = len(units)
+    if following is not None:
+        came = [place for place, unit in enumerate(units) if unit.text and origins.get(unit.word) == following]
+        place = came[0] if came else _behind(following, units, origins)
+    return [*units[:place], mark, *units[place:]]
+
+
+def _serialise(source: Marked, units: Sequence[Unit], escape: Escape) -> str:
+    """Text and tags, with a space between two words."""
+    written, path, word = list[str](), Path(), None
+    for unit in units:
+        common = next((n for n, pair in enumerate(zip(path, unit.path, strict=False)) if pair[0] != pair[1]), None)
+        common = min(len(path), len(unit.path)) if common is None else common
+        written += [source.elements[element].closing for element in reversed(path[common:])]
+        if unit.text and word is not None and (unit.word != word or unit.literal == SPACE):
+            written.append(" ")
+        written += [source.elements[element].opening for element in unit.path[common:]]
+        written.append(escape(unit.text) if unit.text else unit.literal)
+        path, word = unit.path, unit.word if unit.text else word
+    written += [source.elements[element].closing for element in reversed(path)]
+    return "".join(written)

@@ -1,0 +1,275 @@
+"""One sentence seen whole: what the search weighed, what else might have been said, and every attention in its parts.
+
+The search keeps its tree, which costs next to nothing. Attention comes from one teacher-forced replay of the output
+with a record, so that what is shown are the tensors that made it; each context is added up once more to prove it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.attention.attention import Attention
+from regard.attention.record import AttentionRecord, Looked, Override
+from regard.attention.score import Summands
+from regard.data.batching import pad
+from regard.data.text import is_blank
+from regard.decoding.penalties import LengthPenalty
+from regard.decoding.search import Hypothesis, SearchConfig, search
+from regard.decoding.trace import Choice, Trace
+from regard.errors import DataError, UsageError
+from regard.layers.experts import Routing
+from regard.pipelines.rescore import rescore
+from regard.pipelines.translate import Translator
+from regard.protocol import Batch, Decodable, Model, State
+from regard.symbols import BOS, EOS
+from regard.trees import tensors
+
+NUM_ALTERNATIVES = 10
+
+
+class Alternative(NamedTuple):
+    """A token that might have been said, and the natural log of its probability."""
+
+    token: int
+    log_prob: float
+
+
+class Step(NamedTuple):
+    """One token that was said: its log-probability and logit, the log of the sum of all exp(logit), and the others.
+
+    `log_prob` = `logit` - `log_total`. `entropy` is that of the whole distribution, in nats.
+    """
+
+    token: int
+    log_prob: float
+    logit: float
+    log_total: float
+    entropy: float
+    alternatives: list[Alternative]
+
+
+class Seen(NamedTuple):
+    """One attention of the sentence, (heads, queries, ...), with all that its weights and its context were made of.
+
+    `difference` is the greatest between the context that the model used and the one added up in double precision
+    from the shown weights and values. `summands` is None where the model keeps only its weights.
+    """
+
+    scores: Float[Tensor, "heads queries keys"]
+    weights: Float[Tensor, "heads queries keys"]
+    context: Float[Tensor, "heads queries size"]
+    values: Float[Tensor, "heads keys size"] | None
+    summands: Summands | None
+    difference: float
+
+
+class SentenceTrace(NamedTuple):
+    """All that there is to see of one sentence.
+
+    `source` and `target` end in `EOS`; `steps` has one entry for each token of `target`. `tree` is empty where
+    nothing was searched (a given output, sampling); else the best choices of each step, best first. `handed_over` is
+    the one vector by which a model without attention knows its source, `routings` which experts a token asked.
+    """
+
+    source: list[int]
+    target: list[int]
+    prefix: list[int]
+    hypothesis: Hypothesis
+    others: list[Hypothesis]
+    steps: list[Step]
+    tree: list[list[Choice]]
+    sites: dict[str, Seen]
+    handed_over: Float[Tensor, " size"] | None
+    routings: list[Routing]
+    search: SearchConfig
+
+
+@runtime_checkable
+class AsksExperts(Protocol):
+    """A model that can say which experts its tokens used."""
+
+    def routings(self, batch: Batch) -> list[Routing]:
+        """One entry for each layer of experts."""
+        ...
+
+
+class Recorded:
+    """A model whose every step is recorded, and perhaps overridden: what the search takes for the model itself."""
+
+    def __init__(self, model: Decodable, record: AttentionRecord) -> None:
+        self._model = model
+        self._record = record
+
+    def encode(self, source: Tensor) -> State:
+        """The model's own."""
+        return self._model.encode(source)
+
+    def step(
+        self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
+    ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        """The model's own, with the record."""
+        return self._model.step(state, tokens, self._record)
+
+
+@torch.inference_mode()
+def trace_sentence(
+    translator: Translator,
+    text: str,
+    *,
+    prefix: str | Sequence[int] = "",
+    target: str | None = None,
+    override: Override | None = None,
+    **settings: object,
+) -> SentenceTrace:
+    """Translate `text` and keep everything; with `target`, look at that output instead of searching for one.
+
+    The output begins with `prefix` (words, or ids without `BOS`). With `override`, one row of a decoder's attention is
+    as given, in the search and in the replay alike. `settings` are those of the search.
+
+    Raises:
+        UsageError: a setting is wrong, or the overridden row is not there.
+        DataError: `text` is blank, or longer than the model reads; its output is empty.
+    """
+    model = translator.loaded[0].model
+    source = translator.encode_source(text)
+    if is_blank(text):
+        raise DataError("there is nothing to look at in an empty sentence; give one with a word in it")
+    if len(source) > translator.longest:
+        raise DataError(f"the sentence has {len(source):,} pieces, but the model reads {translator.longest:,} at most")
+    config = translator.settings(**settings)
+    _check_override(model, source, override)
+    said = translator.encode_target(prefix) if isinstance(prefix, str) else list(prefix)
+    if not translator.reads_source:
+        said = said or translator.encode_target(text)
+    tree = Trace()
+    if target is None:
+        hypotheses = _searched(model, source, config, said, override, tree)
+    else:
+        penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
+        hypotheses = rescore([model], [(source, translator.encode_target(target))], penalty=penalty)
+    best, *others = hypotheses
+    batch, record, steps = replay(model, source, best.tokens, override)
+    return SentenceTrace(
+        source=source,
+        target=[*best.tokens, EOS],
+        prefix=said,
+        hypothesis=best,
+        others=others,
+        steps=steps,
+        tree=tree.steps.get(0, []),
+        sites={site: _seen(model, site, record.looked(site)) for site in record.sites},
+        handed_over=_handed_over(model, batch.source) if translator.reads_source else None,
+        routings=model.routings(batch) if isinstance(model, AsksExperts) else [],
+        search=config,
+    )
+
+
+def _searched(
+    model: Model, source: list[int], config: SearchConfig, prefix: list[int], override: Override | None, tree: Trace
+) -> list[Hypothesis]:
+    assert isinstance(model, Decodable)
+    device = next(model.parameters()).device
+    searched = model if override is None else Recorded(model, AttentionRecord(override))
+    prefixes = [prefix] if prefix else None
+    return search(searched, pad([source]).to(device), config, prefixes=prefixes, trace=tree)[0]
+
+
+def replay(
+    model: Model, source: Sequence[int], target: Sequence[int], override: Override | None = None
+) -> tuple[Batch, AttentionRecord, list[Step]]:
+    """Say `target` (without `BOS` and `EOS`) once more: the batch, its record, and the steps with alternatives."""
+    device = next(model.parameters()).device
+    batch = Batch(pad([source]), pad([[BOS, *target, EOS]])).to(device)
+    record = AttentionRecord(override)
+    logits = model(batch, record).logits[0].float()
+    return batch, record, _steps(logits, batch.labels[0])
+
+
+def _steps(logits: Float[Tensor, "length vocabulary"], labels: Int[Tensor, " length"]) -> list[Step]:
+    log_probs = logits.log_softmax(-1)
+    finite = log_probs.masked_fill(log_probs.isinf(), 0.0)
+    entropies = -(log_probs.exp() * finite).sum(-1)
+    best = log_probs.topk(min(NUM_ALTERNATIVES, logits.size(1)))
+    chosen = [each.gather(1, labels[:, None])[:, 0].tolist() for each in (log_probs, logits)]
+    columns = (labels, logits.logsumexp(-1), entropies, best.indices, best.values)
+    return [
+        Step(token, log_prob, logit, total, entropy, list(map(Alternative, tokens, values)))
+        for log_prob, logit, token, total, entropy, tokens, values in zip(
+            *chosen, *(column.tolist() for column in columns), strict=True
+        )
+    ]
+
+
+def _seen(model: nn.Module, site: str, looked: Looked) -> Seen:
+    scores, weights, context = (each[0].float().cpu() for each in (looked.scores, looked.weights, looked.context))
+    if looked.query is None or looked.keys is None or looked.values is None:
+        return Seen(scores, weights, context, None, None, 0.0)
+    values = looked.values[0]
+    again = looked.weights[0].double() @ values.double()
+    score = _attentions(model)[site].score
+    summands = score.summands(looked.query, looked.keys)
+    parts = (summands.query[0].float().cpu(), summands.keys[0].float().cpu())
+    energy = None if summands.energy is None else summands.energy.float().cpu()
+    difference = (again - looked.context[0].double()).abs().max().item()
+    return Seen(scores, weights, context, values.float().cpu(), Summands(*parts, summands.scale, energy), difference)
+
+
+def _attentions(model: nn.Module) -> dict[str, Attention]:
+    return {module.site: module for module in model.modules() if isinstance(module, Attention)}
+
+
+def _check_override(model: Model, source: Sequence[int], override: Override | None) -> None:
+    if override is None:
+        return
+    sites = [site for site in _attentions(model) if site.startswith("decoder")]
+    if override.site not in sites:
+        there = ", ".join(sites) or "none"
+        raise UsageError(f"only the decoder's attention can be overridden: {there}; not {override.site!r}")
+    if override.head < 0 or override.query < 0:
+        raise UsageError("the overridden head and step are counted from 0")
+    _, record, _ = replay(model, source, [])
+    heads = record.weights(override.site).size(1)
+    if override.head >= heads:
+        raise UsageError(f"{override.site} has the heads 0 to {heads - 1}, not {override.head}")
+    if override.weights.min() < 0 or not override.weights.sum().isclose(torch.ones(())):
+        raise UsageError("overriding weights must be 0 or more and sum to 1")
+
+
+def _handed_over(model: Model, source: Tensor) -> Tensor | None:
+    """The decoder's first states, where they are all that it gets; None where it has a memory."""
+    if not isinstance(model, Decodable):
+        return None
+    state = model.encode(source)
+    if state.memory is not None:
+        return None
+    return torch.cat([each.flatten().float().cpu() for each in tensors(state.carry) if each.is_floating_point()])
+
+
+@torch.inference_mode()
+def influence(
+    model: Model, source: Sequence[int], words: Sequence[int], target: Sequence[int]
+) -> Float[Tensor, "target words"]:
+    """How much less probable each target token is, in nats, without each of the source words (leave one out).
+
+    `source` ends in `EOS`, which is always left in; `words` are the numbers of its words (`Tokenizer.words`). It
+    needs no attention, and does not trust it: whoever wants to know what a model depends on takes something away.
+    """
+    numbers = sorted(set(words[: len(source) - 1]))
+    without = [[token for token, word in zip(source, words, strict=True) if word != left_out] for left_out in numbers]
+    penalty = LengthPenalty(0.0)
+    whole, *parts = rescore([model], [(each, target) for each in [list(source), *without]], penalty=penalty)
+    lost = [torch.tensor(whole.token_scores) - torch.tensor(part.token_scores) for part in parts]
+    return torch.stack(lost, 1)
+
+
+@torch.inference_mode()
+def next_token_distributions(
+    model: Model, source: Sequence[int], target: Sequence[int]
+) -> Float[Tensor, "length vocabulary"]:
+    """P(token | source, target so far) at every step of `target`, which is given without `EOS`."""
+    device = next(model.parameters()).device
+    batch = Batch(pad([source]), pad([[BOS, *target, EOS]])).to(device)
+    return model(batch).logits[0].double().softmax(-1).cpu()

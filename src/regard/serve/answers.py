@@ -1,0 +1,48 @@
+"""Results as JSON values."""
+
+from typing import Any
+
+import orjson
+from fastapi import Response
+
+from regard.pipelines.translate import Translation
+from regard.pipelines.watch import Watched
+
+
+def respond_json(values: Any) -> Response:
+    """An answer with `values`, which may be many numbers."""
+    return Response(orjson.dumps(values), media_type="application/json")
+
+
+def translation_json(translation: Translation, *, alignment: bool = False, attention: bool = False) -> dict[str, Any]:
+    """All of one translation; its alternatives have the same fields, but for the source's and the attention."""
+    values = {
+        "source": translation.source,
+        "source_tokens": translation.source_tokens,
+        **_output(translation, alignment=alignment),
+    }
+    if translation.alternatives:
+        values["alternatives"] = [_output(each, alignment=alignment) for each in translation.alternatives]
+    if attention and translation.ids:
+        values["attention"] = attention_json(translation.attention)
+    if translation.notice:
+        values["notice"] = translation.notice
+    return values
+
+
+def attention_json(watched: Watched) -> dict[str, list[list[list[float]]]]:
+    """The weights that were used, `{site: [head][query][key]}`; the last row and column are the sentence's end."""
+    return {site: weights.tolist() for site, weights in watched.sites.items()}
+
+
+def _output(translation: Translation, *, alignment: bool) -> dict[str, Any]:
+    values = {
+        "text": translation.text,
+        "score": translation.score,
+        "normalised_score": translation.normalised_score,
+        "tokens": translation.tokens,
+        "token_scores": translation.token_scores,
+    }
+    if alignment:
+        values["alignment"] = translation.alignment if translation.ids else []
+    return values

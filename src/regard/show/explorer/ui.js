@@ -1,0 +1,30 @@
+// The three things every view needs of the runtime: elements from templates, state, and effects.
+import { h, render, Fragment } from "preact";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import htm from "htm";
+
+export const html = htm.bind(h);
+export { Fragment, render, useEffect, useLayoutEffect, useMemo, useRef, useState };
+
+/** The width of an element, followed as it changes. Returns [ref, width]. */
+export function useWidth(initial = 720) {
+  const ref = useRef(null);
+  const [width, setWidth] = useState(initial);
+  useLayoutEffect(() => {
+    const measure = () => { if (ref.current) setWidth(Math.floor(ref.current.clientWidth)); };
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}
+
+/** A row of buttons of which one is pressed. `options` are [value, label, title?]. */
+export function Choice({ label, options, value, onChoose }) {
+  if (options.length < 2) return null;
+  return html`<div class="choice" role="group" aria-label=${label}>
+    ${options.map(([option, text, title]) => html`<button type="button" key=${option} title=${title}
+      aria-pressed=${String(option === value)} onClick=${() => onChoose(option)}>${text}</button>`)}
+  </div>`;
+}
