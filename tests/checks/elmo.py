@@ -59,9 +59,9 @@ def batch_of(sentences: list[str]) -> Batch:
     return Batch(bytes_of(sentences), pad(targets))
 
 
-def letters_of(word: str) -> list[int]:
+def letters_of(word: str, longest: int = MAX_LETTERS) -> list[int]:
     """The marks and the bytes of a word, of which too many are cut."""
-    return [BEGIN_WORD, *(FIRST_BYTE + byte for byte in word.encode()[: MAX_LETTERS - 2]), END_WORD]
+    return [BEGIN_WORD, *(FIRST_BYTE + byte for byte in word.encode()[: longest - 2]), END_WORD]
 
 
 def highway(layer: Highway, x: Tensor) -> Tensor:

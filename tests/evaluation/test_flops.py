@@ -14,6 +14,7 @@ from checks.language_model import language_model_model
 from checks.making import transformer_model
 from checks.moe import moe_model
 from checks.seq2seq import seq2seq_model
+from checks.tagger import tagged, tagger_model
 from checks.text_classifier import text_classifier_model
 from checks.ulmfit import ulmfit_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
@@ -52,7 +53,11 @@ OTHERS = {
 }
 MAKERS = RECURRENT | OTHERS
 # These read the bytes of real words.
-OF_WORDS = {"elmo": (elmo_model, elmo_batch_of)}
+OF_WORDS = {
+    "elmo": (elmo_model, elmo_batch_of),
+    "tagger": (tagger_model, tagged),
+    "tagger of words alone": (lambda: tagger_model(elmo=None, filters=[]), tagged),
+}
 
 
 @pytest.mark.parametrize("name", MAKERS)
