@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e '.[dev,serve]'
+	$(INSTALL) -e '.[dev,serve,detect,documents]'
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -55,10 +55,6 @@ class _RefusedError(Exception):
         self.status = status
 
 
-class _LeftError(Exception):
-    """The client has gone before its request was whole."""
-
-
 class Guard:
     """`app` behind the bounds of `settings`."""
 
@@ -88,7 +84,7 @@ class Guard:
         except _RefusedError as refused:
             self._metrics.rejected(str(refused.status))
             await answer.refuse(scope["path"], refused.status, str(refused))
-        except (_LeftError, TimeoutError):
+        except TimeoutError:  # it does not read what it is sent
             self._metrics.cancelled()
         finally:
             self._running -= 1
@@ -138,7 +134,7 @@ class Guard:
             except TimeoutError:
                 raise _RefusedError(408, f"the body took longer than {self._settings.body_seconds:g} s") from None
             if message["type"] == "http.disconnect":
-                raise _LeftError
+                raise _RefusedError(400, "the body ended before it was whole")
             body += message.get("body", b"")
             if len(body) > bound:
                 raise too_large
