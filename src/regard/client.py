@@ -113,8 +113,8 @@ class Client:
         sent = [text] if isinstance(text, str) else list(text)
         return cast(list[dict[str, Any]], self._ask("/v1/classify", {"text": sent, **fields})["classifications"])
 
-    def caption(self, picture: str | Path, **fields: Any) -> dict[str, Any]:
-        """What the picture (a file) shows, in words.
+    def classify_picture(self, picture: str | Path, **fields: Any) -> dict[str, Any]:
+        """The label of the picture in a file and how probable it is.
 
         Raises:
             ServerError: the server cannot be reached or refuses.
@@ -123,7 +123,7 @@ class Client:
         from base64 import b64encode  # noqa: PLC0415  rarely needed
 
         sent = b64encode(Path(picture).read_bytes()).decode()
-        return cast(dict[str, Any], self._ask("/v1/caption", {"picture": sent, **fields})["caption"])
+        return cast(dict[str, Any], self._ask("/v1/classify/picture", {"picture": sent, **fields})["classification"])
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         with self._open(path, body) as answer:
