@@ -1,6 +1,6 @@
 """What one vector holds, and what attention finds again: copying and reversing by length.
 
-Two encoder-decoders (recipes/synthetic-copy.yaml), one with attention and one without it, learn to say 2 to 40 different
+Two encoder-decoders (recipes/synthetic-copy.yaml), one with attention and one without it, learn to say 2 to 40 unlike
 symbols once more. Printed: the share of symbols at their right places, greedy, and of whole lines, by length.
 
 Usage: python benchmarks/length_and_attention.py [--out docs/images] [TASK ...]      about 4 minutes a task on one core
