@@ -1,5 +1,7 @@
 """A model's own count against torch's counter, which sees every matrix product that is really made."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -35,11 +37,16 @@ def suited(model: Model, batch: Batch) -> Batch:
     return batch._replace(target=batch.target[:, :2]) if isinstance(model, Labeller) else batch
 
 
-def states_its_operations(model: Model) -> None:
-    """Exactly, in evaluation and in training; for sentences of equal and of unequal lengths, padded together."""
-    assert isinstance(model, Counted)
+def sentences() -> list[Batch]:
+    """Of equal and of unequal lengths, padded together."""
     equal = example(source_lengths=(5, 5), target_lengths=(7, 7))
-    for batch in (equal, example(), example(source_lengths=(2, 9, 4), target_lengths=(8, 1, 3))):
+    return [equal, example(), example(source_lengths=(2, 9, 4), target_lengths=(8, 1, 3))]
+
+
+def states_its_operations(model: Model, batches: Sequence[Batch]) -> None:
+    """Exactly, in evaluation and in training."""
+    assert isinstance(model, Counted)
+    for batch in batches:
         batch = suited(model, batch)
         for training in (False, True):
             model.train(training)

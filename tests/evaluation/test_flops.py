@@ -10,10 +10,11 @@ from checks.deep_att import deep_att_model
 from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
+from checks.pictures import CONVOLUTIONS, classifier_model, glimpse_model, pictures
 from checks.seq2seq import seq2seq_model
 from checks.text_classifier import text_classifier_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
-from regard.models import family, kinds, transformer
+from regard.models import family, kinds, reads_pictures, transformer
 from regard.protocol import Counted, Dimensions
 
 EXPERTS = {"number": 3, "used": 2}
@@ -44,11 +45,24 @@ OTHERS = {
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
 }
 MAKERS = RECURRENT | OTHERS
+LABELLING_PICTURES = {
+    "image_classifier fully connected": classifier_model,
+    "image_classifier volume": lambda: classifier_model(convolutions=CONVOLUTIONS),
+    "image_classifier attention": lambda: classifier_model(convolutions=CONVOLUTIONS, pooling="attention"),
+    "glimpse": glimpse_model,
+    "glimpse once": lambda: glimpse_model(num_glimpses=1),
+    "glimpse random": lambda: glimpse_model(policy="random"),
+}
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_states_exactly_what_torch_counts(name):
-    checks.states_its_operations(MAKERS[name]())
+    checks.states_its_operations(MAKERS[name](), checks.sentences())
+
+
+@pytest.mark.parametrize("name", LABELLING_PICTURES)
+def test_a_model_of_pictures_states_exactly_what_torch_counts(name):
+    checks.states_its_operations(LABELLING_PICTURES[name](), [pictures(1), pictures(5)])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -64,9 +78,12 @@ def test_the_stand_in_for_the_additive_score_is_that_score():
 def test_every_kind_counts_and_is_counted_here(kind):
     module = family(kind)
     with torch.device("meta"):
-        model = module.build(module.Config(), Dimensions(13, 11))
+        dimensions = Dimensions(3, 11, height=8, width=8) if reads_pictures(kind) else Dimensions(13, 11)
+        model = module.build(module.Config(), dimensions)
     assert isinstance(model, Counted), f"{kind} has no method `flops`"
-    assert any(name.split()[0] == kind for name in MAKERS), f"{kind} is not compared with torch's counter"
+    assert any(name.split()[0] == kind for name in MAKERS | LABELLING_PICTURES), (
+        f"{kind} is not compared with torch's counter"
+    )
 
 
 def test_a_token_of_the_transformer_by_hand():
