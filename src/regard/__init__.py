@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regard.client import Client as Client
+    from regard.pipelines.caption import Caption as Caption
+    from regard.pipelines.caption import Captioner as Captioner
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
+    "Caption": "regard.pipelines.caption",
+    "Captioner": "regard.pipelines.caption",
     "Chat": "regard.pipelines.chat",
     "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
@@ -35,6 +39,8 @@ _PLACES = {
 }
 
 __all__ = [
+    "Caption",
+    "Captioner",
     "Chat",
     "Classification",
     "Classifier",

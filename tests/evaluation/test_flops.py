@@ -5,6 +5,7 @@ import torch
 
 from checks import flops as checks
 from checks.bytenet import bytenet_model
+from checks.captioner import BOTTLENECKS, FromTokens, captioner_model
 from checks.convs2s import convs2s_model
 from checks.deep_att import deep_att_model
 from checks.gnmt import gnmt_model
@@ -44,7 +45,12 @@ OTHERS = {
     "text_classifier fully connected": lambda: text_classifier_model(preset="fully_connected", hidden_layers=2),
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
 }
-MAKERS = RECURRENT | OTHERS
+# Their first convolution needs no gradient of the picture, and a hard one reads its words out twice.
+PICTURES = {
+    **{f"captioner {kind}": lambda k=kind: FromTokens(captioner_model(attention=k)) for kind in ("soft", "none")},
+    "captioner hard": lambda: FromTokens(captioner_model(attention="hard", encoder=BOTTLENECKS)),
+}
+MAKERS = RECURRENT | OTHERS | PICTURES
 LABELLING_PICTURES = {
     "image_classifier fully connected": classifier_model,
     "image_classifier volume": lambda: classifier_model(convolutions=CONVOLUTIONS),
@@ -65,7 +71,7 @@ def test_a_model_of_pictures_states_exactly_what_torch_counts(name):
     checks.states_its_operations(LABELLING_PICTURES[name](), [pictures(1), pictures(5)])
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", RECURRENT | OTHERS)
 def test_training_costs_three_forward_passes(name):
     checks.training_costs_three_passes(MAKERS[name](), exactly=name in OTHERS)
 

@@ -1,7 +1,7 @@
 """Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from regard.symbols import EOS
 from regard.training.loss import sequence_loss
 
 BATCH_TOKENS = 4096
+PICTURES_AT_ONCE = 256
 # The metric that decides comes first; the other costs hardly anything. Loss and perplexity are always measured.
 MEASURED = {
     "loss": (),
@@ -29,6 +30,8 @@ MEASURED = {
     "wer": ("wer", "per"),
     "per": ("per", "wer"),
     "cer": ("cer", "wer"),
+    "bleu-4": ("bleu-4", "bleu-1", "cider-d"),
+    "cider-d": ("cider-d", "bleu-1", "bleu-4"),
     "accuracy": ("accuracy",),
     "tag_accuracy": ("tag_accuracy", "f1"),
     "f1": ("f1", "tag_accuracy"),
@@ -106,12 +109,23 @@ class _Interruptible(TorchEngine):
 def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
     """The best output for every validation item, in their order."""
     assert isinstance(model, Decodable)
-    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
     engine = _Interruptible(model, next(model.parameters()).device, should_stop)
-    requests = [
-        Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
-    ]
-    return [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
+    target, outputs = dataset.vocabularies.target, list[str]()
+    for requests in _requests(dataset):
+        outputs += [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
+    return outputs
+
+
+def _requests(dataset: Dataset) -> Iterator[list[Request]]:
+    """The validation items; pictures a few at a time, for they are large."""
+    items, store = dataset.validation_items, dataset.validation
+    if not isinstance(store, PictureStore):
+        source = dataset.vocabularies.source_tokenizer
+        yield [Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(items)]
+        return
+    for start in range(0, len(items), PICTURES_AT_ONCE):
+        numbers = range(start, min(start + PICTURES_AT_ONCE, len(items)))
+        yield [Request(picture, row=row) for row, picture in zip(numbers, store.pictures(numbers), strict=True)]
 
 
 def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -> list[str]:
