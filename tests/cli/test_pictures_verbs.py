@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import regard
-from data.picture_files import encoded, gradient, write_idx
+from data.picture_files import encoded, gradient
 from regard.cli import main
 from regard.data.picture_file import read_picture
+from regard.data.pictures import write_idx
 from regard.errors import UsageError
 
 RECIPE = """\
