@@ -35,17 +35,23 @@ def scatter(
         raise ValueError(f"digits of {height} x {width} and pieces of {piece_side} do not fit into {side} x {side}")
     draw = np.random.Generator(np.random.PCG64(seed))
     pictures = np.zeros((number, side, side), np.uint8)
-    corners = np.stack([draw.integers(side - length, size=number, endpoint=True) for length in (height, width)], 1)
-    for row, (top, left) in enumerate(corners):
+    corners = _corners(draw, number, (side - height, side - width))
+    for row, (top, left) in enumerate(corners.tolist()):
         pictures[row, top : top + height, left : left + width] = digits[row]
     for _ in range(pieces):
-        others = draw.integers(number, size=number)
-        cuts = draw.integers([[height - piece_side, width - piece_side]], size=(number, 2), endpoint=True)
-        places = draw.integers(side - piece_side, size=(number, 2), endpoint=True)
+        others = draw.permutation(number)
+        cuts = _corners(draw, number, (height - piece_side, width - piece_side))
+        places = _corners(draw, number, (side - piece_side, side - piece_side))
         for row in range(number):
-            (cut_top, cut_left), (top, left) = cuts[row], places[row]
-            piece = digits[others[row], cut_top : cut_top + piece_side, cut_left : cut_left + piece_side]
+            cut_top, cut_left = cuts[row].tolist()
+            top, left = places[row].tolist()
+            piece = digits[int(others[row]), cut_top : cut_top + piece_side, cut_left : cut_left + piece_side]
             part = pictures[row, top : top + piece_side, left : left + piece_side]
             np.maximum(part, piece, out=part)
     boxes = np.concatenate([corners, np.tile([height, width], (number, 1))], 1)
     return Scattered(pictures, labels.copy(), boxes)
+
+
+def _corners(draw: np.random.Generator, number: int, most: tuple[int, int]) -> NDArray[np.int64]:
+    """Random (top, left), up to `most`."""
+    return np.stack([draw.integers(limit, size=number, endpoint=True) for limit in most], 1)
