@@ -63,6 +63,15 @@ class Translation:
         assert self._translator is not None
         return self._translator.watch([self])[0]
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the text, and which source word each of its words looked at.
+
+        Pictures are made by a layer above this one, so the package itself is asked for whoever makes them.
+        """
+        assert self._translator is not None
+        made: str = regard._translation_html(self._translator, self)
+        return made
+
     @cached_property
     def alignment(self) -> list[Link]:
         """For every target word the source word it used most: (source, target), both from 0.
