@@ -1,5 +1,6 @@
 # Two commands, each of which does all its own set-up in a fresh clone: only Python 3.11 and a package registry are needed.
-#   make demo   train a pronunciation model on CMUdict, measure it, draw its attention (about ten minutes on two cores)
+#   make demo   train a pronunciation model on CMUdict, measure it, draw its attention (about ten minutes on two cores);
+#               then translate a sentence with the model that comes with the package
 #   make test   the test suite
 
 PYTHON ?= python3.11
@@ -20,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e '.[dev,serve]'
+	$(INSTALL) -e '.[dev,serve,detect,documents]'
 	@touch $@
 
 demo: $(VENV)/.installed

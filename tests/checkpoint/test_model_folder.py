@@ -19,8 +19,9 @@ from regard.checkpoint.manifest import MANIFEST, verify
 from regard.checkpoint.model_folder import CONFIG, README, SEARCH, dimensions_of, load_model, save_model
 from regard.checkpoint.weights import Tensors
 from regard.data.batch import Batch
+from regard.data.picture_reader import PictureConfig, PictureReader
 from regard.errors import ModelError, UserError
-from regard.models import family, kinds
+from regard.models import family, kinds, reads_pictures
 from regard.protocol import Labeller, Model
 from regard.symbols import SPACE
 
@@ -37,16 +38,16 @@ def folder(parts: Parts, tmp_path: Path) -> Path:
     return parts.save(tmp_path / "model")
 
 
-def logits(model: Model) -> torch.Tensor:
+def logits(model: Model, batch: Batch = BATCH) -> torch.Tensor:
     with torch.inference_mode():
-        return model.eval()(suited(model)).logits
+        return model.eval()(suited(model, batch)).logits
 
 
-def suited(model: Model) -> Batch:
+def suited(model: Model, batch: Batch) -> Batch:
     """Two words, for a model that reads words."""
     if model.source_kind != "bytes":
-        return BATCH
-    target = BATCH.target[:, :3] if isinstance(model, Labeller) else BATCH.target
+        return batch
+    target = batch.target[:, :3] if isinstance(model, Labeller) else batch.target
     return Batch(torch.tensor([[4, SPACE, 6, 3]]), target)
 
 
@@ -72,13 +73,17 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, shared: bool) -> None:
 def test_a_model_of_every_kind_is_saved_and_loaded(tmp_path: Path, kind: str) -> None:
     module, base = family(kind), small(shared=False)
     few = {name: 16 for name in ("size", "hidden_size", "embedding_size") if name in module.Config.model_fields}
-    config = module.Config(**few)
-    model = module.build(config, dimensions_of(base.vocabularies))
-    folder = base._replace(model=model, config=config).save(tmp_path / "model", storage=UnflushedStorage())
+    config, vocabularies, batch = module.Config(**few), base.vocabularies, BATCH
+    if reads_pictures(kind):
+        vocabularies = vocabularies._replace(source=PictureReader(PictureConfig(size=[32, 40])))
+        batch = batch._replace(source=torch.rand(1, 3, 32, 40))
+    model = module.build(config, dimensions_of(vocabularies))
+    parts = base._replace(model=model, config=config, vocabularies=vocabularies)
+    folder = parts.save(tmp_path / "model", storage=UnflushedStorage())
     loaded = load_model(folder)
     assert loaded.config == config
     assert same_state(loaded.model, model)
-    assert torch.equal(logits(loaded.model), logits(model))
+    assert torch.equal(logits(loaded.model, batch), logits(model, batch))
 
 
 def test_tied_tensors_are_stored_once_and_are_one_tensor_again(parts: Parts, folder: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from checks import flops as checks
 from checks.bytenet import bytenet_model
+from checks.captioner import BOTTLENECKS, FromTokens, captioner_model
 from checks.convs2s import convs2s_model
 from checks.deep_att import deep_att_model
 from checks.elmo import SENTENCES, elmo_model
@@ -12,11 +13,12 @@ from checks.elmo import batch_of as elmo_batch_of
 from checks.gnmt import gnmt_model
 from checks.making import transformer_model
 from checks.moe import moe_model
+from checks.pictures import CONVOLUTIONS, classifier_model, glimpse_model, pictures
 from checks.seq2seq import seq2seq_model
 from checks.tagger import tagged, tagger_model
 from checks.text_classifier import text_classifier_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
-from regard.models import family, kinds, transformer
+from regard.models import family, kinds, reads_pictures, transformer
 from regard.protocol import Counted, Dimensions
 
 EXPERTS = {"number": 3, "used": 2}
@@ -46,7 +48,20 @@ OTHERS = {
     "text_classifier fully connected": lambda: text_classifier_model(preset="fully_connected", hidden_layers=2),
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
 }
-MAKERS = RECURRENT | OTHERS
+# Their first convolution needs no gradient of the picture, and a hard one reads its words out twice.
+PICTURES = {
+    **{f"captioner {kind}": lambda k=kind: FromTokens(captioner_model(attention=k)) for kind in ("soft", "none")},
+    "captioner hard": lambda: FromTokens(captioner_model(attention="hard", encoder=BOTTLENECKS)),
+}
+MAKERS = RECURRENT | OTHERS | PICTURES
+LABELLING_PICTURES = {
+    "image_classifier fully connected": classifier_model,
+    "image_classifier volume": lambda: classifier_model(convolutions=CONVOLUTIONS),
+    "image_classifier attention": lambda: classifier_model(convolutions=CONVOLUTIONS, pooling="attention"),
+    "glimpse": glimpse_model,
+    "glimpse once": lambda: glimpse_model(num_glimpses=1),
+    "glimpse random": lambda: glimpse_model(policy="random"),
+}
 # These read the bytes of real words.
 OF_WORDS = {
     "elmo": (elmo_model, elmo_batch_of),
@@ -57,7 +72,7 @@ OF_WORDS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_states_exactly_what_torch_counts(name):
-    checks.states_its_operations(MAKERS[name]())
+    checks.states_its_operations(MAKERS[name](), checks.sentences())
 
 
 @pytest.mark.parametrize("name", OF_WORDS)
@@ -66,7 +81,12 @@ def test_a_model_of_words_states_exactly_what_torch_counts(name):
     checks.states_its_operations(make(), [batch_of(SENTENCES), batch_of(SENTENCES[:1] * 2)])
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", LABELLING_PICTURES)
+def test_a_model_of_pictures_states_exactly_what_torch_counts(name):
+    checks.states_its_operations(LABELLING_PICTURES[name](), [pictures(1), pictures(5)])
+
+
+@pytest.mark.parametrize("name", RECURRENT | OTHERS)
 def test_training_costs_three_forward_passes(name):
     checks.training_costs_three_passes(MAKERS[name](), exactly=name in OTHERS)
 
@@ -79,9 +99,12 @@ def test_the_stand_in_for_the_additive_score_is_that_score():
 def test_every_kind_counts_and_is_counted_here(kind):
     module = family(kind)
     with torch.device("meta"):
-        model = module.build(module.Config(), Dimensions(13, 11))
+        dimensions = Dimensions(3, 11, height=8, width=8) if reads_pictures(kind) else Dimensions(13, 11)
+        model = module.build(module.Config(), dimensions)
     assert isinstance(model, Counted), f"{kind} has no method `flops`"
-    assert any(name.split()[0] == kind for name in MAKERS | OF_WORDS), f"{kind} is not compared with torch's counter"
+    assert any(name.split()[0] == kind for name in MAKERS | LABELLING_PICTURES | OF_WORDS), (
+        f"{kind} is not compared with torch's counter"
+    )
 
 
 def test_a_token_of_the_transformer_by_hand():

@@ -121,15 +121,16 @@ def test_who_leaves_ends_its_search_with_the_next_step_and_nobody_elses(models, 
 
 def test_when_all_have_left_the_search_ends(models, worker, slow, lane):
     ticket = Ticket(60.0)
-    long = lane._replace(config=SearchConfig(beam_size=2, min_length=0, max_length=400, max_length_extra=400))
-    (future,) = worker.search(long, [request(models)], ticket)
+    long = lane._replace(config=SearchConfig(beam_size=2, min_length=300, max_length=400, max_length_extra=400))
+    prefixed = request(models)._replace(prefix=[9, 9])
+    (future,) = worker.search(long, [prefixed], ticket)
     wait_until(lambda: slow.batches == [1])
     ticket.cancel()
     slow.may_go.set()
     with pytest.raises(VoidError):
         future.result(30)
     wait_until(lambda: worker.call(lambda: True, Ticket(60.0)).result(30))
-    assert slow.steps <= 3
+    assert slow.steps <= 4
 
 
 def test_a_deadline_is_kept_in_the_queue_and_in_the_search(models, worker, slow, lane):

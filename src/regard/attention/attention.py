@@ -71,6 +71,10 @@ class Attention(nn.Module):
         num_pairs = rows * queries * keys
         return self.score.flops(rows * queries, num_pairs) + 2 * num_pairs * value_size
 
+    def _weigh(self, scores: Tensor) -> Tensor:
+        """From scores to weights, over the keys."""
+        return scores.softmax(-1)
+
     def _fused_is_better(self, query: Tensor, memory: Memory) -> bool:
         if self.score.scale is None:
             return False
@@ -95,7 +99,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         hiding = _hiding(query, memory, causal=causal)
         scores = self.score(query, memory.keys, None if hiding is None else hiding.bias)
-        weights = scores.softmax(-1).to(memory.values.dtype)
+        weights = self._weigh(scores).to(memory.values.dtype)
         if hiding is not None and hiding.empty is not None:
             scores = scores.masked_fill(hiding.empty, float("-inf"))
             weights = weights.masked_fill(hiding.empty, 0.0)

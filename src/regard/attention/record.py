@@ -45,10 +45,31 @@ class AttentionRecord:
     def __init__(self, override: Override | None = None) -> None:
         self.override = override
         self._looked: dict[str, list[Looked]] = defaultdict(list)
+        self._glimpses: list[Tensor] = []
 
     def add(self, site: str, *looked: Tensor) -> None:
         """Called by `Attention` with the fields of `Looked`; `scores` are masked (real -inf) and before the softmax."""
         self._looked[site].append(Looked(*looked))
+
+    def add_glimpse(self, boxes: Float[Tensor, "batch scales 4"]) -> None:
+        """Called by a model that looks at parts of a picture: (top, left, height, width) of each, in pixels."""
+        self._glimpses.append(boxes)
+
+    @property
+    def has_glimpses(self) -> bool:
+        """Whether the model looked at parts of a picture."""
+        return bool(self._glimpses)
+
+    @property
+    def glimpses(self) -> Float[Tensor, "batch steps scales 4"]:
+        """The boxes of all glimpses, in the order in which they were taken.
+
+        Raises:
+            ValueError: there was none.
+        """
+        if not self._glimpses:
+            raise ValueError("no glimpse was taken: the model sees whole sources")
+        return torch.stack(self._glimpses, 1)
 
     def add_steps(self, steps: "AttentionRecord") -> None:
         """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass.

@@ -1,5 +1,7 @@
 """The model card: what a stranger must know of a model, as data in `config.json` and as a page, `README.md`."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from regard.config.base import Config
@@ -15,7 +17,11 @@ class Metric(Config):
 
 
 class Card(Config):
-    """Where a model comes from. `data` maps the names of corpora to fingerprints (SHA-256 of their content)."""
+    """Where a model comes from. `data` maps the names of corpora to fingerprints (SHA-256 of their content).
+
+    `source` and `target` are the names of the corpus's sides, languages for most; `history` is how many turns of a
+    conversation are read.
+    """
 
     title: str = "A regard model"
     description: str = ""
@@ -23,6 +29,9 @@ class Card(Config):
     metrics: list[Metric] = Field(default_factory=list)
     command: str = ""
     licence: str = ""
+    source: str = ""
+    target: str = ""
+    history: Annotated[int, Field(ge=1)] = 1
     notes: list[str] = Field(default_factory=list)
 
     def page(self, *, kind: str, num_parameters: int) -> str:

@@ -1,4 +1,4 @@
-"""Give texts their labels, or words their tags: arguments, a file, or standard input, line by line."""
+"""Give texts or pictures their labels, or words their tags: arguments, a file, or standard input, line by line."""
 
 import json
 import sys
@@ -19,12 +19,15 @@ EXAMPLES = """
 regard classify -m runs/trec/model "How far is it from Denver to Aspen ?"
 regard classify -m runs/trec/model --n-best 3 < questions.txt > labels.tsv
 regard classify -m runs/trec/model --attention "Who wrote Hamlet ?"
+regard classify -m runs/mnist/model seven.png folder/ t10k-images-idx3-ubyte.gz --json
 """
 
 
 def command(
     model: Annotated[list[Path], typer.Option("--model", "-m", help="A model folder; several: an ensemble.")],
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Instead of an input.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Instead of an input; or pictures.")
+    ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", "-i", help="A text file, or .gz, .zst.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
     n_best: Annotated[int, typer.Option("--n-best", min=1, help="So many labels, the most probable first.")] = 1,
@@ -38,12 +41,27 @@ def command(
     With --n-best the line goes on with the next label and its probability. A model that tags words prints the tags of
     all words with spaces between them, and the probability of them all. A line that is too long for the model gives a
     blank line and a notice; nothing is cut off.
+
+    A model that reads pictures takes files, folders and IDX files (or their names, a line each, as input) and prints
+    `picture<TAB>label<TAB>probability`; where it looked, `regard show` draws. Exit code 3 if one could not be read.
     """
+    from regard.checkpoint.model_folder import load_model
+    from regard.cli.classify_pictures import classify_pictures
     from regard.cli.lines import input_chunks
     from regard.cli.translate import find_device
     from regard.pipelines.classify import Classifier
 
-    classifier = Classifier.load(*model, device=find_device(device, threads=threads))
+    place = find_device(device, threads=threads)
+    loaded = [load_model(folder, device=place) for folder in model]
+    if loaded[0].vocabularies.reads_pictures:
+        if attention:
+            raise UsageError(
+                "--attention is for text; `regard show -m MODEL PICTURE -o FILE` draws it over the picture"
+            )
+        names = (name for lines in input_chunks(texts or [], input_file) for name in lines)
+        classify_pictures(loaded, names, output, n_best=n_best, as_json=as_json)
+        return
+    classifier = Classifier(loaded)
     if classifier.gives_tags and n_best > 1 and not as_json:
         raise UsageError("--n-best with a model of tags needs --json, which shows every word's tags")
     row, notices = 0, 0

@@ -16,17 +16,21 @@ from regard.cli.translate import MOST_NOTICES, BatchSize, find_device
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
-    from regard.data.corpus import TestItem
+    from regard.data.corpus import Corpus, TestItem
     from regard.evaluation.metrics import Metric
     from regard.evaluation.significance import Comparison
+    from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
     from regard.pipelines.translate import Translator
+
+    Reader = Translator | Classifier | Captioner
 
 EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
 regard evaluate -m runs/trec/model trec/test.txt --format labelled --at-least accuracy=90
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
+regard evaluate -m runs/scenes-soft "data/scenes/captions.tsv#test" --images data/scenes/images
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
@@ -63,6 +67,9 @@ def command(
     source: Annotated[str, typer.Option("--from", help="Language of the source: ending, column or key.")] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the references.")] = "target",
     format: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "auto",
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder of the pictures; DATA's if not given.")
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -86,8 +93,8 @@ def command(
 ) -> None:
     """Translate or label a test set and measure the outputs, or measure outputs that are there already.
 
-    Without --metric: BLEU and chrF, for a pronunciation dictionary the shares of wrong words (wer) and phones (per),
-    for a model that gives labels their accuracy, for one that tags words F1 and the accuracy of tags.
+    Without --metric: BLEU and chrF, for captions theirs, for a pronunciation dictionary the shares of wrong words (wer)
+    and phones (per), for a model that gives labels their accuracy, for one that tags words F1 and the accuracy of tags.
     An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
     """
     gates = _gates(at_least, is_minimum=True) + _gates(at_most, is_minimum=False)
@@ -97,14 +104,15 @@ def command(
             raise UsageError("--alignments and --gold are measured alone, without a test set or outputs")
         values = [_alignment_error(alignments, gold, first_word)]
     else:
-        items = _items(data, format, source, target)
         machine = Machine(device, threads, batch_size)
         if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
             raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
         reader = _reader(model, hypotheses, machine)
+        corpus = _corpus(data, format, source, target, reader=reader, images=images)
+        items = _items(corpus)
         names = _metric_names(metric, items, reader)
         _check_gates(gates, names)
-        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, items, beam_size, machine))
+        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
         items = _as_learnt(reader, items)
         values = _measure(names, outputs, items)
         if baseline is not None:
@@ -132,44 +140,67 @@ def _check_gates(gates: list[Gate], names: list[str]) -> None:
             raise UsageError(f"the gate on `{gate.metric}` needs that metric; measured are {', '.join(names)}")
 
 
-def _items(data: str | None, format: str, source: str, target: str) -> list["TestItem"]:
+def _corpus(
+    data: str | None, format: str, source: str, target: str, *, reader: "Reader | None", images: Path | None
+) -> "Corpus":
     if data is None:
         raise UsageError("name the test set, such as test.tsv, or the two files' common part with --from and --to")
-    from regard.data.corpus import open_corpus, read_test_items
+    from regard.data.corpus import open_corpus
+    from regard.data.corpus_pictures import PICTURE_FORMATS
+    from regard.data.open_pictures import open_picture_corpus
+    from regard.pipelines.caption import Captioner
 
-    items = read_test_items(open_corpus(data, format=format, source=source, target=target))
+    if isinstance(reader, Captioner) or format in PICTURE_FORMATS:
+        return open_picture_corpus(data, root=images, format=format, source=source, target=target)
+    if images is not None:
+        raise UsageError("--images is for a model that reads pictures, or with --format captions, coco or karpathy")
+    return open_corpus(data, format=format, source=source, target=target)
+
+
+def _items(corpus: "Corpus") -> list["TestItem"]:
+    from regard.data.corpus import read_test_items
+
+    items = read_test_items(corpus)
     if not items:
-        raise DataError(f"{data}: the test set is empty")
+        raise DataError(f"{corpus.name}: the test set is empty")
     return items
 
 
-def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine) -> "Translator | Classifier | None":
+def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine) -> "Reader | None":
     """What reads the test set; None where the outputs are there already."""
     if (model is None) == (hypotheses is None):
         raise UsageError("give either --model or --hypotheses")
     if model is None:
         return None
     from regard.checkpoint.model_folder import load_model
+    from regard.data.picture_reader import PictureReader
+    from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
     from regard.pipelines.translate import Translator
 
     device = find_device(machine.device, threads=machine.threads)
     loaded = [load_model(folder, device=device) for folder in model]
+    if isinstance(loaded[0].vocabularies.source, PictureReader):
+        return Captioner(loaded)
     return Translator(loaded) if loaded[0].vocabularies.target.ends_with_eos else Classifier(loaded)
 
 
-def _as_learnt(reader: "Translator | Classifier | None", items: list["TestItem"]) -> list["TestItem"]:
+def _as_learnt(reader: "Reader | None", items: list["TestItem"]) -> list["TestItem"]:
     """The items, their labels as the model would say them."""
     from regard.pipelines.label import as_learnt
 
     return items if reader is None else [as_learnt(reader.vocabularies.target, item) for item in items]
 
 
-def _metric_names(metric: str | None, items: list["TestItem"], reader: "Translator | Classifier | None") -> list[str]:
+def _metric_names(metric: str | None, items: list["TestItem"], reader: "Reader | None") -> list[str]:
     from regard.evaluation.metrics import METRICS
 
     if metric is None and reader is not None and not reader.vocabularies.target.ends_with_eos:
         return ["f1", "tag_accuracy"] if reader.vocabularies.target.kind == "tags" else ["accuracy"]
+    from regard.pipelines.caption import Captioner
+
+    if metric is None and isinstance(reader, Captioner):
+        return ["bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l", "cider-d", "meteor-like"]
     if metric is None:
         spelt = all(" " not in item.source for item in items)  # single words: a dictionary
         return ["wer", "per"] if spelt else ["bleu", "chrf"]
@@ -193,8 +224,9 @@ def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str
 
 
 def _outputs(
-    reader: "Translator | Classifier | None",
+    reader: "Reader | None",
     hypotheses: Path | None,
+    corpus: "Corpus",
     items: list["TestItem"],
     beam_size: int | None,
     machine: Machine,
@@ -202,6 +234,7 @@ def _outputs(
     if reader is None:
         assert hypotheses is not None
         return _read(hypotheses, len(items))
+    from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
 
     sources = [item.source for item in items]
@@ -212,6 +245,10 @@ def _outputs(
         _tell((each.source, each.notice) for each in found if each.notice)
         return [each.label for each in found]
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
+    if isinstance(reader, Captioner):
+        assert corpus.pictures is not None
+        pictures = ((source, reader.read_from(corpus.pictures, source)) for source in sources)
+        return [caption.text for caption in reader.captions(pictures, batch_size=machine.batch_size, **search)]
     translations = reader.translate(sources, batch_size=machine.batch_size, **search)
     _tell((each.source, each.notice) for each in translations if each.notice)
     return [translation.text for translation in translations]

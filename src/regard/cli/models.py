@@ -17,6 +17,8 @@ regard models
 regard models --vocabulary 37000 --json
 """
 
+PICTURE_SIDE = 224
+
 
 class Row(NamedTuple):
     """One way to write `model:` in a recipe."""
@@ -37,7 +39,8 @@ def command(
     """List every kind of model with its presets, its parameters, what a token costs, and where it comes from.
 
     FLOPs are the counted floating-point operations of the forward pass a target token, in a pair of 25 tokens on
-    either side; training takes three times as many.
+    either side, of 25 tokens on a picture of 224 x 224 pixels, or of the picture's one label; training takes three
+    times as many.
 
     A recipe names one as `model: {kind: KIND, preset: PRESET}`; every other setting can be given beside it, and
     `regard train RECIPE --print-config` shows all of them.
@@ -65,11 +68,13 @@ def _rows(vocabulary: int) -> Iterator[Row]:
     import torch
 
     from regard.evaluation.flops import flops_per_token
-    from regard.models import describe, kinds, presets
+    from regard.models import describe, kinds, presets, reads_pictures
     from regard.protocol import Dimensions
 
-    dimensions = Dimensions(vocabulary, vocabulary, shared=True)
     for kind in kinds():
+        dimensions = Dimensions(vocabulary, vocabulary, shared=True)
+        if reads_pictures(kind):
+            dimensions = Dimensions(3, vocabulary, height=PICTURE_SIDE, width=PICTURE_SIDE)
         for preset in presets(kind):
             # Shapes without memory: the biggest presets would fill many gigabytes.
             with torch.device("meta"):

@@ -41,7 +41,9 @@ def command(
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="The model folder; without it the shipped one.")
     ] = None,
-    text: Annotated[str | None, typer.Argument(help="The sentence; without it, one a line on standard input.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="The sentence; without it, one a line on standard input. Or a picture.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A .png, .svg, .pdf, .html or .json file.")
     ] = None,
@@ -65,11 +67,20 @@ def command(
     Rows are target words, columns source words. A page (.html) holds every layer and head, the search's tree and ten
     lessons, and needs no server; the same as data is a trace (.json). `regard explore` shows the page with a model
     behind it.
+
+    Over a picture, with a model that labels it, the path of glimpses is drawn, or the weight of every region.
     """
+    from regard.cli.show_picture import reads_pictures, show_picture
+
+    if model is not None and reads_pictures(model):
+        if (target, site, head, beam_size) != (None,) * 4 or all_heads or pieces or alignment or explain:
+            raise UsageError(
+                "a picture is shown whole; of the options only --output, --device and --threads are for it"
+            )
+        show_picture(model, text, output, device=device, threads=threads)
+        return
     view = View(site, None if head is None else head - 1, all_heads, pieces)
-    _check_options(text, output, target, view, alignment=alignment)
-    if explain and (text is None or alignment or output is not None):
-        raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
+    _check_options(text, output, target, view, alignment=alignment, explain=explain)
     translator = open_models(None if model is None else [model], device=device, threads=threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
     for line in _lines(text):
@@ -93,7 +104,11 @@ def command(
             _draw(translator, translation, view, output)
 
 
-def _check_options(text: str | None, output: Path | None, target: str | None, view: View, *, alignment: bool) -> None:
+def _check_options(
+    text: str | None, output: Path | None, target: str | None, view: View, *, alignment: bool, explain: bool
+) -> None:
+    if explain and (text is None or alignment or output is not None):
+        raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
     if target is not None and text is None:
         raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
     if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):

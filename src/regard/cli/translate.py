@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from regard.cli.documents import PLAIN, check_format, translate_document
 from regard.cli.options import Device, Threads
 from regard.errors import UsageError
 
@@ -21,6 +22,7 @@ regard translate -m runs/small/model < input.en > output.de
 regard translate -m runs/small/model                         # at a terminal: line by line
 regard translate -m runs/small/model --n-best 5 --scores --alignment -i input.en.gz
 regard translate -m model-1 -m model-2 -b 8 < input.en > ensemble.de
+regard translate -m runs/small/model --format po -i messages.po -o filled.po
 regard translate -m runs/words/model --replace-unk --dictionary words.tsv < input.en
 """
 
@@ -83,6 +85,7 @@ def command(
     scores: Annotated[bool, typer.Option("--scores", help="Add log-probability and normalised score.")] = False,
     word_scores: Annotated[bool, typer.Option("--word-scores", help="Add the log-probability of each piece.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    document: Annotated[str, typer.Option("--format", help="text: lines; or a document: html, md, po, srt.")] = PLAIN,
     precision: Annotated[str, typer.Option("--precision", help="fp32, or int8: twice as fast on a CPU.")] = "fp32",
     device: Device = "auto",
     threads: Threads = None,
@@ -93,6 +96,9 @@ def command(
     `[number |||] text [||| alignment] [||| WordScores= ...] [||| LogProbability= sum ||| normalised score]`,
     with the number of the line under --n-best. Scores are natural logarithms. A line that is too long for the model
     gives a blank line and a notice; nothing is cut off.
+
+    With --format a whole document is read: tags, code, addresses and placeholders ({name}, %s) stay as they are
+    and keep their places among the words. Of a PO file only what is not translated yet is filled in, and marked fuzzy.
     """
     search = {
         "beam_size": beam_size,
@@ -112,6 +118,7 @@ def command(
     }
     given = {name: value for name, value in search.items() if value is not None}
     fields = Fields(n_best is not None, alignment, scores, word_scores)
+    check_format(document, _for_lines(fields, texts, prefix, as_json=as_json, replace_unk=replace_unk))
     if dictionary is not None and not replace_unk:
         raise UsageError("--dictionary says what --replace-unk puts in the place of <unk>; it has no effect without it")
     from regard.cli.lines import input_chunks
@@ -122,6 +129,9 @@ def command(
     translator.settings(**given)  # a wrong option shall not wait for the first line
     row, notices = 0, 0
     with writer(output) as write:
+        if document != PLAIN:
+            translate_document(translator, document, input_file, write, given)
+            return
         for lines in input_chunks(texts or [], input_file):
             done = translator.translate(lines, prefixes=prefix, batch_size=batch_size, first_row=row, **given)
             if fields.alignment or replace_unk:
@@ -135,6 +145,22 @@ def command(
             row += len(lines)
     if notices > MOST_NOTICES:
         sys.stderr.write(f"regard: and {notices - MOST_NOTICES:,} more such lines\n")
+
+
+def _for_lines(
+    fields: Fields, texts: list[str] | None, prefix: str, *, as_json: bool, replace_unk: bool
+) -> dict[str, object]:
+    """Options that mean nothing for a document, and whether they were given."""
+    return {
+        "--n-best": fields.n_best,
+        "--alignment": fields.alignment,
+        "--scores": fields.scores,
+        "--word-scores": fields.word_scores,
+        "--json": as_json,
+        "--replace-unk": replace_unk,
+        "--prefix": prefix,
+        "TEXT": texts,
+    }
 
 
 def open_models(

@@ -130,6 +130,11 @@ class Vocabularies(NamedTuple):
         return self.source
 
     @property
+    def reads_pictures(self) -> bool:
+        """Whether the sources are pictures."""
+        return isinstance(self.source, PictureReader)
+
+    @property
     def pictures(self) -> PictureReader:
         """The source's, for whoever has pictures.
 

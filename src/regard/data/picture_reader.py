@@ -133,7 +133,7 @@ class PictureReader(Reader):
 
     def tensor(self, pixels: NDArray[np.uint8]) -> Float[Tensor, "batch channels height width"]:
         """Fitted pixels (batch, height, width, channels) as a model sees them."""
-        numbers = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float()
+        numbers = torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C"))
         return numbers.div_(255).sub_(self._mean).div_(self._std)
 
     def pixels(self, numbers: Float[Tensor, "batch channels height width"]) -> NDArray[np.uint8]:

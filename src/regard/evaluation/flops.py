@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from regard.protocol import Batch, Counted, Dimensions
+from regard.protocol import Batch, Counted, Dimensions, Labeller
 from regard.symbols import BOS, EOS
 
 # Training: forward, and in the backward pass as much again for the inputs' gradient and for the weights'.
@@ -34,13 +34,17 @@ def flops_per_token(model: nn.Module, dimensions: Dimensions, length: int = TYPI
     """Operations of the forward pass a target token, where both sides have `length` tokens; None if not counted."""
     if not isinstance(model, Counted):
         return None
+    if dimensions.height and isinstance(model, Labeller):
+        length = 1  # a picture has one label
     return model.flops(sentence(dimensions, length)) / length
 
 
 def sentence(dimensions: Dimensions, length: int) -> Batch:
-    """A pair of `length` tokens on either side, its `EOS` included."""
+    """A pair of `length` tokens on either side, its `EOS` included; or a picture and so many tokens."""
     source, target = (torch.full((1, length), min(EOS + 1, size - 1)) for size in dimensions[:2])
     source[:, -1] = target[:, -1] = EOS
+    if dimensions.height:
+        source = torch.zeros(1, dimensions.source, dimensions.height, dimensions.width)
     return Batch(source, torch.cat([torch.tensor([[BOS]]), target], 1))
 
 

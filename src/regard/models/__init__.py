@@ -34,6 +34,11 @@ def presets(kind: str) -> tuple[str | None, ...]:
     return (None,) if field is None else get_args(field.annotation)
 
 
+def reads_pictures(kind: str) -> bool:
+    """Whether the sources of a kind are pictures, and `Dimensions.source` their channels; its module says so."""
+    return getattr(family(kind), "READS_PICTURES", False) is True
+
+
 def describe(kind: str) -> str:
     """The first line of the chapter: what the model is, and in brackets the paper that it is from."""
     return (family(kind).__doc__ or "").partition("\n")[0]

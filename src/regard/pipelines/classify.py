@@ -45,6 +45,29 @@ class Classification:
         return self._classifier.look(self)
 
 
+def labellers(loaded: Sequence[LoadedModel]) -> list[Labeller]:
+    """The models, ready to be asked together.
+
+    Raises:
+        UsageError: the vocabularies differ, or a model generates text instead of labels.
+    """
+    if not loaded:
+        raise ValueError("a classifier needs at least one model")
+    models: list[Labeller] = []
+    for each in loaded:
+        if each.vocabularies != loaded[0].vocabularies:
+            raise UsageError(f"{each.folder} and {loaded[0].folder} have different vocabularies: no ensemble of them")
+        if not isinstance(each.model, Decodable | Labeller):
+            raise UsageError(f"{each.folder}: this model gives no label; its vectors are for a tagger to begin with")
+        if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
+            raise UsageError(
+                f"{each.folder}: this model generates text and gives no label; "
+                "use `regard translate` or `regard caption`"
+            )
+        models.append(each.model.eval())
+    return models
+
+
 class Classifier:
     """A model folder, or several that share their vocabularies as an ensemble (the mean of their probabilities).
 
@@ -57,20 +80,9 @@ class Classifier:
         Raises:
             UsageError: the vocabularies differ, or a model generates text instead of labels.
         """
-        if not loaded:
-            raise ValueError("a classifier needs at least one model")
+        self._models = labellers(loaded)
         first = loaded[0]
-        self._models: list[Labeller] = []
-        for each in loaded:
-            if each.vocabularies != first.vocabularies:
-                raise UsageError(f"{each.folder} and {first.folder} have different vocabularies: no ensemble of them")
-            if not isinstance(each.model, Labeller) and not isinstance(each.model, Decodable):
-                raise UsageError(
-                    f"{each.folder}: this model gives no label; its vectors are for a tagger to begin with"
-                )
-            if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
-                raise UsageError(f"{each.folder}: this model generates text and gives no label; use `regard translate`")
-            self._models.append(each.model.eval())
+        _ = first.vocabularies.source_tokenizer  # or this is no model for texts
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])

@@ -117,9 +117,18 @@ def _card(recipe: Recipe, validated: Validated, *, steps: tuple[int, ...], facts
         data=facts["data"],
         metrics=metrics,
         command=facts["command"],
+        source=_side(recipe, "source"),
+        target=_side(recipe, "target"),
+        history=recipe.data.history or 1,
         notes=[
             note,
             *([f"Its training took {readable(flops)} floating-point operations (counted)."] if flops else []),
             f"Seed {facts['seed']}; regard {facts['versions']['regard']}, torch {facts['versions']['torch']}.",
         ],
     )
+
+
+def _side(recipe: Recipe, name: str) -> str:
+    """What the recipe calls a side of its corpus; nothing if it left that out."""
+    value = str(getattr(recipe.data, name))
+    return "" if value == name else value

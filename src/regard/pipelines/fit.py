@@ -21,11 +21,12 @@ from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.finish import publish_model
+from regard.pipelines.pretrained import bring_pretrained
 from regard.pipelines.start import open_start, refuse_metric, refuse_misfit, start_from, start_vocabularies
 from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint, vocabularies_of
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
-from regard.protocol import Model
+from regard.protocol import Model, Pretrained
 from regard.recipe import Recipe
 from regard.training.events import Evaluated, Finished, Improved, Step
 from regard.training.loop import train
@@ -276,6 +277,8 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     refuse_metric(model, recipe.training.metric, recipe.kind)
     if start is not None:
         start_from(model, start, dataset.vocabularies, recipe.kind)
+    elif checkpoint is None and isinstance(model, Pretrained):
+        bring_pretrained(model)
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from regard.data.batching import pad
 from regard.decoding.search import Hypothesis, SearchConfig, search, stream
@@ -17,9 +18,12 @@ NOTHING = Hypothesis([], 0.0, 0.0, [])  # what an empty source becomes
 
 
 class Request(NamedTuple):
-    """One source to work on: ids ending in `EOS`, the prefix of its outputs, its number in the whole input."""
+    """One source to work on: ids ending in `EOS`, the prefix of its outputs, its number in the whole input.
 
-    source: Sequence[int]
+    In place of ids a source may be a picture (channels, height, width), or the regions of one (regions, features).
+    """
+
+    source: Sequence[int] | Tensor
     prefix: Sequence[int] = ()
     row: int = 0
 
@@ -48,7 +52,7 @@ class TorchEngine:
         """The n best outputs of every request."""
         return search(
             self.model,
-            pad([request.source for request in requests]).to(self.device),
+            collate_sources([request.source for request in requests]).to(self.device),
             config,
             prefixes=[request.prefix for request in requests] if any(request.prefix for request in requests) else None,
             rows=[request.row for request in requests],
@@ -56,7 +60,7 @@ class TorchEngine:
 
     def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
         """The tokens of one output, each as soon as it is known."""
-        source = pad([request.source]).to(self.device)
+        source = collate_sources([request.source]).to(self.device)
         return stream(self.model, source, config, prefix=request.prefix, row=request.row)
 
 
@@ -75,7 +79,7 @@ def generate(
     Sentences of like length make a batch, the longest first, so that what does not fit into memory says so at once.
     """
     outputs = [[NOTHING] for _ in requests]
-    searched = [row for row, request in enumerate(requests) if len(request.source) > 1 or not skip_empty]
+    searched = [row for row, request in enumerate(requests) if _length(request.source) > 1 or not skip_empty]
     most = MAX_POSITIONS // (1 if config.sampling else config.beam_size)
     for rows in _batches(requests, searched, batch_size, most):
         for row, hypotheses in zip(rows, engine.search([requests[row] for row in rows], config), strict=True):
@@ -83,11 +87,25 @@ def generate(
     return outputs
 
 
+def collate_sources(sources: Sequence[Sequence[int] | Tensor]) -> Tensor:
+    """Sources of one kind as a batch: ids padded, pictures one on the other."""
+    pictures = [source for source in sources if isinstance(source, Tensor)]
+    if pictures:
+        return torch.stack(pictures)
+    return pad([source for source in sources if not isinstance(source, Tensor)])
+
+
+def _length(source: Sequence[int] | Tensor) -> int:
+    """Positions with `EOS`; a picture is one, and never empty."""
+    return 2 if isinstance(source, Tensor) else len(source)
+
+
 def _batches(requests: Sequence[Request], rows: Sequence[int], batch_size: int, max_positions: int) -> list[list[int]]:
-    order = sorted(rows, key=lambda row: -len(requests[row].source))
+    lengths = [_length(request.source) for request in requests]
+    order = sorted(rows, key=lambda row: -lengths[row])
     batches, start = [], 0
     while start < len(order):
-        longest = len(requests[order[start]].source)
+        longest = lengths[order[start]]
         size = max(1, min(batch_size, max_positions // longest))
         batches.append(order[start : start + size])
         start += size

@@ -1,6 +1,6 @@
-"""Many sources in, the probabilities of each one's labels in the same order out: batches of like length."""
+"""The probabilities of labels for many sources, in their order: batches of like length, or of pictures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -9,12 +9,14 @@ from torch import Tensor
 from regard.data.batching import batch_rows_by_length, pad
 from regard.data.corpus import TestItem
 from regard.data.dataset import Vocabularies
+from regard.data.picture_store import PictureStore
 from regard.data.tokenizer import Tokenizer
 from regard.protocol import Labeller
 from regard.symbols import NAMES
 
 # Positions (sources * longest) of a batch.
 BATCH_POSITIONS = 4096
+BATCH_PIXELS = 1 << 20
 _NUM_SPECIAL = len(NAMES)
 
 Probabilities = Float[Tensor, "places labels"]
@@ -45,6 +47,34 @@ def label(
         for row, probabilities in zip(rows, logits.float().softmax(-1).mean(0).cpu(), strict=True):
             found[row] = probabilities[: num_places(vocabularies, sources[row])]
     return found
+
+
+def label_pictures(
+    models: Sequence[Labeller],
+    batches: Iterable[Tensor],
+    *,
+    device: torch.device,
+    before_batch: Callable[[], None] = lambda: None,
+) -> Iterator[Probabilities]:
+    """For each picture of the batches (batch, channels, height, width) the probabilities of its labels, one place."""
+    for batch in batches:
+        before_batch()
+        with torch.inference_mode():
+            logits = torch.stack([model.label(batch.to(device))[..., _NUM_SPECIAL:] for model in models])
+            found = logits.float().softmax(-1).mean(0).cpu()
+        yield from found
+
+
+def picture_batches(store: PictureStore) -> Iterator[Tensor]:
+    """All pictures of a store, in their order."""
+    number = rows_of_pictures(*store.encoding.reader.shape[:2])
+    for start in range(0, len(store.names), number):
+        yield store.pictures(range(start, min(start + number, len(store.names))))
+
+
+def rows_of_pictures(height: int, width: int) -> int:
+    """How many pictures make a batch that no memory minds."""
+    return max(8, BATCH_PIXELS // (height * width))
 
 
 def num_places(vocabularies: Vocabularies, source: Sequence[int]) -> int:

@@ -5,7 +5,8 @@ import re
 # From the most special on: an address may hold braces, a brace may hold a percent sign.
 PLACEHOLDER = re.compile(
     r"""
-    https?://[^\s<>"']*[^\s<>"'.,;:!?)\]}]             # addresses, without the punctuation after them
+    ``[^`\n]+`` | (?::[\w:.+-]+:)?`[^`\n]+`_{0,2}     # code and roles of reStructuredText
+    | https?://[^\s<>"']*[^\s<>"'.,;:!?)\]}]             # addresses, without the punctuation after them
     | [\w.+-]+@[\w-]+(?:\.[\w-]+)+                     # e-mail
     | \$?\{\{?[^{}\n]{0,80}\}?\}                       # {name} {0:.2f} {{count}} ${name}
     | (?<![\d%])%\(\w+\)[-+#0]*\d*(?:\.\d+)?[a-zA-Z]   # %(name)s

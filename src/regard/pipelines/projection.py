@@ -7,7 +7,7 @@ them where nothing lies between that is in other elements, and else around each 
 
 import html
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -27,9 +27,16 @@ def escape_html(text: str) -> str:
 
 
 def translate_marked(
-    translator: Translator, sources: Sequence[Marked], *, escape: Escape = escape_html, **search: Any
+    translator: Translator,
+    sources: Sequence[Marked],
+    *,
+    escape: Escape = escape_html,
+    droppable: Collection[str] = (),
+    **search: Any,
 ) -> list[str]:
     """The translations of `sources` with their mark-up; `escape` makes text safe among it.
+
+    Of elements that have got no words, those whose opening tag is `droppable` are left out.
 
     Raises:
         UsageError: there is something to be placed and the model does not attend to its source; or a setting is wrong.
@@ -42,20 +49,21 @@ def translate_marked(
     translator.look_at_all(
         [each for source, each in zip(sources, done, strict=True) if _has_something_to_place(source)]
     )
-    return [_write(source, each, escape) for source, each in zip(sources, done, strict=True)]
+    return [_write(source, each, escape, droppable) for source, each in zip(sources, done, strict=True)]
 
 
 def _has_something_to_place(source: Marked) -> bool:
     return bool(source.elements) or any(unit.is_kept or unit.literal for unit in source.units)
 
 
-def _write(source: Marked, translation: Translation, escape: Escape) -> str:
+def _write(source: Marked, translation: Translation, escape: Escape, droppable: Collection[str]) -> str:
     if not _has_something_to_place(source):
         return escape(translation.text)
     origins = _origins(source, translation)
     units = _with_placeholders(source, split(translation.text), origins)
     units = _with_paths(source, units, origins)
-    return _serialise(source, _with_mark_up(source, _close_gaps(units), origins), escape)
+    units = _with_mark_up(source, _close_gaps(units), origins, droppable)
+    return _serialise(source, units, escape)
 
 
 def _origins(source: Marked, translation: Translation) -> Origins:
@@ -158,13 +166,13 @@ def _up_to(path: Path, element: int) -> Path:
     return path[: path.index(element) + 1]
 
 
-def _with_mark_up(source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
+def _with_mark_up(source: Marked, units: list[Unit], origins: Origins, droppable: Collection[str]) -> list[Unit]:
     """What stands alone in its order, and so every element that has got no words."""
     for number, unit in enumerate(source.units):
         if not unit.text:
             units = _insert(unit, number, source, units, origins)
     for element in source.elements.values():
-        if not any(element.path[-1] in unit.path for unit in units):
+        if element.opening not in droppable and not any(element.path[-1] in unit.path for unit in units):
             units = _insert(Unit("", element.path, 0), element.first, source, units, origins)
     return units
 

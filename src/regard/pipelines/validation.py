@@ -1,23 +1,26 @@
 """Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from regard.data.abstract_store import Store
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset
+from regard.data.picture_store import PictureStore
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.evaluation.metrics import evaluate
 from regard.pipelines.generate import Request, TorchEngine, generate
-from regard.pipelines.label import as_learnt, best_labels, label
+from regard.pipelines.label import as_learnt, best_labels, label, label_pictures, picture_batches, rows_of_pictures
 from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS
 from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
 
 BATCH_TOKENS = 4096
+PICTURES_AT_ONCE = 256
 # The metric that decides comes first; the other costs hardly anything. Loss and perplexity are always measured.
 MEASURED = {
     "loss": (),
@@ -27,6 +30,8 @@ MEASURED = {
     "wer": ("wer", "per"),
     "per": ("per", "wer"),
     "cer": ("cer", "wer"),
+    "bleu-4": ("bleu-4", "bleu-1", "cider-d"),
+    "cider-d": ("cider-d", "bleu-1", "bleu-4"),
     "accuracy": ("accuracy",),
     "tag_accuracy": ("tag_accuracy", "f1"),
     "f1": ("f1", "tag_accuracy"),
@@ -79,7 +84,7 @@ def _loss(model: nn.Module, dataset: Dataset, should_stop: Callable[[], bool]) -
     assert dataset.validation is not None
     device = next(model.parameters()).device
     total, num_tokens = 0.0, 0
-    for batch in Batches(dataset.validation, batch_tokens=BATCH_TOKENS, seed=0, shuffle=False).epoch(0):
+    for batch in Batches(dataset.validation, batch_tokens=_budget(dataset.validation), seed=0, shuffle=False).epoch(0):
         if should_stop():
             raise Stopped
         loss = sequence_loss(model(batch.to(device)), batch.labels)
@@ -104,24 +109,47 @@ class _Interruptible(TorchEngine):
 def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_stop: Callable[[], bool]) -> list[str]:
     """The best output for every validation item, in their order."""
     assert isinstance(model, Decodable)
-    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
     engine = _Interruptible(model, next(model.parameters()).device, should_stop)
-    requests = [
-        Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(dataset.validation_items)
-    ]
-    return [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
+    target, outputs = dataset.vocabularies.target, list[str]()
+    for requests in _requests(dataset):
+        outputs += [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
+    return outputs
+
+
+def _requests(dataset: Dataset) -> Iterator[list[Request]]:
+    """The validation items; pictures a few at a time, for they are large."""
+    items, store = dataset.validation_items, dataset.validation
+    if not isinstance(store, PictureStore):
+        source = dataset.vocabularies.source_tokenizer
+        yield [Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(items)]
+        return
+    for start in range(0, len(items), PICTURES_AT_ONCE):
+        numbers = range(start, min(start + PICTURES_AT_ONCE, len(items)))
+        yield [Request(picture, row=row) for row, picture in zip(numbers, store.pictures(numbers), strict=True)]
 
 
 def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -> list[str]:
     """The best label, or tags, of every validation item, in their order."""
     assert isinstance(model, nn.Module)
-    source, target = dataset.vocabularies.source_tokenizer, dataset.vocabularies.target
-    sources = [[*source.encode(item.source), EOS] for item in dataset.validation_items]
+    device, target = next(model.parameters()).device, dataset.vocabularies.target
 
     def go_on() -> None:
         if should_stop():
             raise Stopped
 
-    device = next(model.parameters()).device
-    found = label([model], sources, dataset.vocabularies, device=device, before_batch=go_on)
+    if isinstance(dataset.validation, PictureStore):
+        batches = picture_batches(dataset.validation)
+        found = list(label_pictures([model], batches, device=device, before_batch=go_on))
+    else:
+        source = dataset.vocabularies.source_tokenizer
+        sources = [[*source.encode(item.source), EOS] for item in dataset.validation_items]
+        found = label([model], sources, dataset.vocabularies, device=device, before_batch=go_on)
     return [target.decode(best_labels(probabilities)) for probabilities in found]
+
+
+def _budget(store: Store) -> int:
+    """Tokens of a batch; of pictures as many as there are in so many captions."""
+    if not isinstance(store, PictureStore):
+        return BATCH_TOKENS
+    rows = rows_of_pictures(*store.encoding.reader.shape[:2])
+    return min(BATCH_TOKENS, rows * int(store.target_lengths.max()))

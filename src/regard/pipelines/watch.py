@@ -23,8 +23,9 @@ Link = tuple[int, int]
 class Watched(NamedTuple):
     """Attention weights of one pair by site, (heads, queries, keys), without padding.
 
-    `source` ends in `EOS`; `target` does too: row t of a decoder's site is what was looked at when token t of
-    `target` was said. Its own past (`decoder.0.self`) begins with `BOS`, so there key t is what stands before token t.
+    `source` ends in `EOS`, and is empty where it was a picture; `target` ends in `EOS` too. Row t of a decoder's site
+    is what was looked at when token t of `target` was said. Its own past (`decoder.0.self`) begins with `BOS`, so
+    there key t is what stands before token t.
     """
 
     source: list[int]
@@ -37,31 +38,45 @@ class Watched(NamedTuple):
         return [site for site in self.sites if site.endswith(".cross")]
 
 
-@torch.inference_mode()
 def watch(model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Watched]:
     """Say `pairs` (source ids ending in `EOS`, output ids without `BOS` and `EOS`) once more and keep all attention."""
-    if not pairs:
+    sources = [list(source) for source, _ in pairs]
+    return _watch(model, pad(sources), sources, [output for _, output in pairs])
+
+
+def watch_pictures(model: Model, pictures: Tensor, outputs: Sequence[Sequence[int]]) -> list[Watched]:
+    """The same for pictures (or their regions) and what was said of them; the keys are regions, row after row."""
+    return _watch(model, pictures, [[]] * len(outputs), outputs)
+
+
+@torch.inference_mode()
+def _watch(
+    model: Model, source: Tensor, sources: Sequence[list[int]], outputs: Sequence[Sequence[int]]
+) -> list[Watched]:
+    if not outputs:
         return []
-    device = next(model.parameters()).device
-    targets = [[BOS, *target, EOS] for _, target in pairs]
-    batch = Batch(pad([source for source, _ in pairs]), pad(targets)).to(device)
+    targets = [[BOS, *output, EOS] for output in outputs]
+    batch = Batch(source, pad(targets)).to(next(model.parameters()).device)
     record = AttentionRecord()
     model(batch, record)
     return [
         Watched(
-            list(source),
+            list(ids),
             target[1:],
             {site: _without_padding(record.weights(site)[row], batch, row, site) for site in record.sites},
         )
-        for row, ((source, _), target) in enumerate(zip(pairs, targets, strict=True))
+        for row, (ids, target) in enumerate(zip(sources, targets, strict=True))
     ]
 
 
 def _without_padding(weights: Tensor, batch: Batch, row: int, site: str) -> Tensor:
-    source_length, target_length = int((batch.source[row] != PAD).sum()), int((batch.labels[row] != PAD).sum())
+    target_length = int((batch.labels[row] != PAD).sum())
+    looks_at_itself = site.startswith("decoder") and site.endswith(".self")
+    if batch.source.is_floating_point():  # regions are as many in every picture
+        return weights[:, :target_length, : target_length if looks_at_itself else None].float().cpu()
+    source_length = int((batch.source[row] != PAD).sum())
     queries = source_length if site.startswith("encoder") else target_length
-    keys = target_length if site.startswith("decoder") and site.endswith(".self") else source_length
-    return weights[:, :queries, :keys].float().cpu()
+    return weights[:, :queries, : target_length if looks_at_itself else source_length].float().cpu()
 
 
 def token_alignment(

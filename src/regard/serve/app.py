@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from regard.serve import explorer, libretranslate, native, openai, operations
+from regard.serve import explorer, labels, libretranslate, native, openai, operations
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import App, Guard
@@ -68,6 +68,7 @@ def _routers(models: Models, settings: Settings) -> list[APIRouter]:
     return [
         libretranslate.router(models, settings),
         native.router(models, settings),
+        labels.router(models, settings),
         openai.router(models),
         operations.router(models),
         explorer.router(models),

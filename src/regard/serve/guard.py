@@ -32,7 +32,7 @@ OPEN = ("/health", "/health/live", "/health/ready")
 ALWAYS = (*OPEN, "/metrics")
 # LibreTranslate's clients send their key in the body, where the route looks for it.
 KEY_IN_BODY = ("/translate", "/detect", "/languages", "/translate_file")
-PICTURES = ("/v1/caption",)
+PICTURES = ("/v1/caption", "/v1/classify/picture")
 LONGEST_ADDRESS = 8 << 10
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -53,10 +53,6 @@ class _RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class _LeftError(Exception):
-    """The client has gone before its request was whole."""
 
 
 class Guard:
@@ -88,7 +84,7 @@ class Guard:
         except _RefusedError as refused:
             self._metrics.rejected(str(refused.status))
             await answer.refuse(scope["path"], refused.status, str(refused))
-        except (_LeftError, TimeoutError):
+        except TimeoutError:  # it does not read what it is sent
             self._metrics.cancelled()
         finally:
             self._running -= 1
@@ -138,7 +134,7 @@ class Guard:
             except TimeoutError:
                 raise _RefusedError(408, f"the body took longer than {self._settings.body_seconds:g} s") from None
             if message["type"] == "http.disconnect":
-                raise _LeftError
+                raise _RefusedError(400, "the body ended before it was whole")
             body += message.get("body", b"")
             if len(body) > bound:
                 raise too_large

@@ -15,19 +15,26 @@ from regard.symbols import BOS, EOS
 
 # Gets the best living hypothesis of its sentence in every step, without `BOS`.
 Listener = Callable[[list[int]], None]
-# To what is not wanted: as good as forbidden, but finite, so that a forced prefix can still be said.
+# What the rest of a forced prefix gets: as good as forbidden, but finite, so that it can still be said.
 UNWANTED = -1e4
 
 
 class Interruptible:
-    """`is_void` and `listeners` have one entry a sentence of the batch."""
+    """`is_void`, `listeners` and `prefixes` (numbers of tokens) have one entry a sentence of the batch."""
 
     def __init__(
-        self, model: Decodable, *, is_void: Sequence[Callable[[], bool]], listeners: Sequence[Listener | None]
+        self,
+        model: Decodable,
+        *,
+        is_void: Sequence[Callable[[], bool]],
+        listeners: Sequence[Listener | None],
+        prefixes: Sequence[int],
     ) -> None:
         self._model = model
         self._is_void = is_void
         self._listeners = listeners
+        self._prefixes = prefixes
+        self._num_steps = 0
         self._has_listeners = any(listener is not None for listener in listeners)
 
     def encode(self, source: Tensor) -> State:
@@ -52,9 +59,12 @@ class Interruptible:
         void = [place for place, number in enumerate(numbers) if self._is_void[number]()]
         if void:
             by_sentence = logits.unflatten(0, (-1, beams)).clone()
-            by_sentence[void] = UNWANTED
+            for place in void:
+                is_forced = self._num_steps < self._prefixes[numbers[place]]
+                by_sentence[place] = UNWANTED if is_forced else -torch.inf  # so that even `min_length` lets it end
             by_sentence[void, :, EOS] = 0.0
             logits = by_sentence.flatten(0, 1)
+        self._num_steps += 1
         return logits, State((following.memory, sentences), (following.carry, said))
 
     def _tell(self, best: Tensor, sentences: Tensor) -> None:

@@ -3,18 +3,26 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
 
 from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.errors import UsageError
+from regard.pipelines.classify import Classifier
+from regard.pipelines.classify_pictures import PictureClassification, PictureClassifier
+from regard.pipelines.picture_input import SeenPicture
 from regard.pipelines.translate import SHIPPED, Translator, torch_engine
-from regard.serve.queued import QueuedEngine
+from regard.serve.queued import QueuedEngine, in_worker
 from regard.serve.worker import Worker
 
 _LANGUAGE = "[A-Za-z]{2,3}(?:_[A-Za-z0-9]+)?"
 _MODEL = re.compile(
     rf"(?:(?P<name>[A-Za-z0-9._-]{{1,100}})=)?(?P<folder>.+?)(?::(?P<source>{_LANGUAGE})-(?P<target>{_LANGUAGE}))?"
 )
+
+WORD = "a"  # any text: the answer does not matter
 
 
 class Place(NamedTuple):
@@ -55,13 +63,13 @@ def shipped() -> Place:
 
 
 class ServedModel:
-    """One model. `translator` searches in the worker's queue; `engine` is how anything else reaches its thread."""
+    """A model that says text. `translator` searches in the worker's queue; `engine` reaches its thread for all else."""
 
     def __init__(self, place: Place, loaded: LoadedModel, worker: Worker) -> None:
         self.name = place.name
-        self.source = place.source
-        self.target = place.target
-        self.history = 1
+        self.source = place.source or _language(loaded.card.source)
+        self.target = place.target or _language(loaded.card.target)
+        self.history = loaded.card.history
         self.engine = QueuedEngine(worker, place.name, torch_engine([loaded.model]))
         self.translator = Translator([loaded], engine=self.engine, run=self.engine.call)
 
@@ -70,9 +78,61 @@ class ServedModel:
         """The languages it translates between, if they are known."""
         return (self.source, self.target) if self.source and self.target else None
 
+    def warm_up(self) -> None:
+        """Say something."""
+        self.translator.translate(WORD, beam_size=1, n_best=1)
+
+
+class ServedLabeller:
+    """A model that gives labels to texts, or words their tags."""
+
+    source = target = None
+
+    def __init__(self, place: Place, loaded: LoadedModel, worker: Worker) -> None:
+        self.name = place.name
+        self.classifier = Classifier([loaded])
+        self.call = in_worker(worker)
+
+    def warm_up(self) -> None:
+        """Give a label to something."""
+        self.call(lambda: self.classifier.classify(WORD))
+
+
+class ServedPictureLabeller:
+    """A model that gives labels to pictures."""
+
+    source = target = None
+
+    def __init__(self, place: Place, loaded: LoadedModel, worker: Worker) -> None:
+        self.name = place.name
+        self.classifier = PictureClassifier([loaded])
+        self.call = in_worker(worker)
+
+    def warm_up(self) -> None:
+        """Give a label to a black picture."""
+        self.classify(SeenPicture("", np.zeros(self.classifier.reader.shape, dtype=np.uint8)))
+
+    def classify(self, picture: SeenPicture) -> PictureClassification:
+        """The label of one picture."""
+
+        @torch.inference_mode()
+        def compute() -> PictureClassification:
+            return next(self.classifier.stream([picture]))
+
+        return self.call(compute)
+
+
+Served = ServedModel | ServedLabeller | ServedPictureLabeller
+Kind = TypeVar("Kind", ServedModel, ServedLabeller, ServedPictureLabeller)
+WHAT = {
+    ServedModel: "says text",
+    ServedLabeller: "gives labels to texts",
+    ServedPictureLabeller: "gives labels to pictures",
+}
+
 
 class Models:
-    """All models of a server, by name."""
+    """All models of a server, by name. Iterating gives those that say text."""
 
     def __init__(self, places: Sequence[Place], worker: Worker, *, device: str = "cpu") -> None:
         """Open them.
@@ -86,30 +146,51 @@ class Models:
             if names.count(name) > 1:
                 raise UsageError(f"two models are called {name}; give them names: first=FOLDER second=FOLDER")
         self.worker = worker
-        self._models = {
-            place.name: ServedModel(place, load_model(place.folder, device=device), worker) for place in places
+        self.all: dict[str, Served] = {
+            place.name: _serve(place, load_model(place.folder, device=device), worker) for place in places
         }
         for name in names:
             worker.metrics.models.labels(name).set(1)
 
     def __iter__(self) -> Iterator[ServedModel]:
-        return iter(self._models.values())
+        return (model for model in self.all.values() if isinstance(model, ServedModel))
 
     def __len__(self) -> int:
-        return len(self._models)
+        return sum(1 for _ in self)
 
     def get(self, name: str | None) -> ServedModel:
-        """The model called `name`; without a name the first.
+        """The model called `name`; without a name the first that says text.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is none of that name, or it is not for that.
         """
-        if name is None:
-            return next(iter(self._models.values()))
-        if name not in self._models:
-            raise UsageError(f"there is no such model; there are {', '.join(self._models)}")
-        return self._models[name]
+        return self.of_kind(ServedModel, name)
+
+    def of_kind(self, kind: type[Kind], name: str | None) -> Kind:
+        """The model of a kind called `name`; without a name the first of that kind.
+
+        Raises:
+            UsageError: there is none of that name, or it is not for that.
+        """
+        fitting = [model for model in self.all.values() if isinstance(model, kind)]
+        if name is not None and name not in self.all:
+            raise UsageError(f"there is no such model; there are {', '.join(self.all)}")
+        found = [model for model in fitting if name in (None, model.name)]
+        if not found:
+            raise UsageError(f"{'no model here' if name is None else name + ': no model that'} {WHAT[kind]}")
+        return found[0]
 
     def between(self, source: str, target: str) -> ServedModel | None:
         """The first model that translates from `source` to `target`."""
         return next((model for model in self if model.pair == (source, target)), None)
+
+
+def _serve(place: Place, loaded: LoadedModel, worker: Worker) -> Served:
+    if loaded.vocabularies.target.ends_with_eos:
+        return ServedModel(place, loaded, worker)
+    return (ServedPictureLabeller if loaded.vocabularies.reads_pictures else ServedLabeller)(place, loaded, worker)
+
+
+def _language(name: str) -> str | None:
+    """The name of a side of the corpus, if it can be that of a language."""
+    return name if re.fullmatch(_LANGUAGE, name) else None

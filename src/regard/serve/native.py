@@ -61,7 +61,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
     def chat(body: requests.Chat) -> Response:
         """Answer the last turn of a conversation."""
         model = models.get(body.model)
-        pieces = reply(model, body.turns, body.history, body.search())
+        pieces = reply(model, body.turns, body.history or model.history, body.search())
         if body.stream:
             return respond(begun(_chat_events(pieces)))
         return respond_json({"model": model.name, "reply": "".join(pieces)})

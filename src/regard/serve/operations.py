@@ -9,7 +9,6 @@ from regard.serve.models import Models
 from regard.serve.ticket import Ticket, holding
 
 READY_SECONDS = 60.0  # a model that takes longer for one word is no use
-WORD = "a"  # any text: the answer does not matter
 
 
 def router(models: Models) -> APIRouter:
@@ -23,13 +22,13 @@ def router(models: Models) -> APIRouter:
 
     @routes.get("/health/ready", tags=["operations"])
     async def ready() -> dict[str, str]:
-        """Every model has translated something once, and more work is taken."""
+        """Every model has done something once, and more work is taken."""
         if not models.worker.is_alive:
             raise ApiError(503, "the server is being stopped")
-        for model in models:
+        for model in models.all.values():
             if model.name not in warm:
                 with holding(Ticket(READY_SECONDS)):
-                    await run_in_threadpool(model.translator.translate, WORD, beam_size=1, n_best=1)
+                    await run_in_threadpool(model.warm_up)
                 warm.add(model.name)
         return {"status": "ok"}
 
@@ -44,7 +43,7 @@ def router(models: Models) -> APIRouter:
         """The models, in OpenAI's shape."""
         entries = [
             {"id": model.name, "object": "model", "owned_by": "regard", "source": model.source, "target": model.target}
-            for model in models
+            for model in models.all.values()
         ]
         return {"object": "list", "data": entries}
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.pipelines.generate import Request, TorchEngine
+from regard.pipelines.translate import Run
 from regard.serve.ticket import DeadlineError, Ticket, VoidError, current
 from regard.serve.worker import Lane, Worker
 
@@ -67,8 +68,17 @@ class QueuedEngine:
 
     def call(self, compute: Callable[[], Result]) -> Result:
         """What else computes with the model, in the worker's thread."""
+        return in_worker(self._worker)(compute)
+
+
+def in_worker(worker: Worker) -> Run:
+    """Runs what computes with a model in the thread of `worker`."""
+
+    def call(compute: Callable[[], Result]) -> Result:
         ticket = current()
-        return wait_for(self._worker.call(compute, ticket), ticket)
+        return wait_for(worker.call(compute, ticket), ticket)
+
+    return call
 
 
 def wait_for(future: "Future[Result]", ticket: Ticket) -> Result:

@@ -71,7 +71,9 @@ class Chat(Body):
 
     turns: Annotated[list[str], Field(min_length=1, description="The oldest first; turns alternate.")]
     model: ModelName = None
-    history: Annotated[int, Field(ge=1, le=1000, description="Turns the model reads: its data.history.")] = 1
+    history: Annotated[
+        int | None, Field(ge=1, le=1000, description="Turns the model reads, if not its own number.")
+    ] = None
     temperature: Annotated[float, Field(ge=0, le=100, description="0: always the most probable word.")] = 0.7
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
@@ -91,6 +93,25 @@ class Pronounce(SearchFields):
 
     words: Annotated[list[str], Field(min_length=1)]
     model: ModelName = None
+
+
+class Classify(Body):
+    """Texts that are to be given labels, or words that are to be given tags."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": ["How far is it from Denver to Aspen ?"]}]})
+
+    text: Annotated[str | list[str], Field(description="One text or several.")]
+    model: ModelName = None
+    n_best: Annotated[int, Field(ge=1, le=1000, description="So many labels, the most probable first.")] = 1
+    attention: Annotated[bool, Field(description="Add every attention, {site: [head][query][key]}.")] = False
+
+
+class ClassifyPicture(Body):
+    """A picture that is to be given a label."""
+
+    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or TIFF file in base64.")]
+    model: ModelName = None
+    n_best: Annotated[int, Field(ge=1, le=1000, description="So many labels, the most probable first.")] = 1
 
 
 class Score(Body):

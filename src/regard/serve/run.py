@@ -11,11 +11,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from regard.errors import UsageError, UserError
+from regard.errors import UsageError
 from regard.serve.guard import App
 from regard.serve.settings import Settings
 
-HEADER_SECONDS = 10
+HEADER_BUFFER = 64 << 10
 
 
 def run(app: App, settings: Settings, *, started: Callable[[str], None]) -> int:
@@ -26,32 +26,44 @@ def run(app: App, settings: Settings, *, started: Callable[[str], None]) -> int:
     Raises:
         UsageError: the address cannot be listened at.
     """
-    port = _free_port(settings)
-    server = Server(
+    port = free_port(settings)
+    server = make_server(app, settings, port)
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    started(f"http://{shown}:{port}")
+    asyncio.run(_until_signal(server))
+    return 0
+
+
+def make_server(app: App, settings: Settings, port: int) -> Server:
+    """Granian with `app`; `await server.serve()` runs it until `server.stop()`."""
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    return Server(
         app,
         address=settings.host,
         port=port,
         interface=Interfaces.ASGI,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=64 << 10),
+        backlog=1024,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.header_seconds * 1000), max_buffer_size=HEADER_BUFFER
+        ),
         log_level=LogLevels.error,
     )
-    logging.getLogger("_granian").setLevel(logging.ERROR)
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    started(f"http://{shown}:{port}")
-    asyncio.run(_serve(server, settings.grace_seconds))
-    return 0
 
 
-async def _serve(server: Server, grace: float) -> None:
-    loop, serving = asyncio.get_running_loop(), asyncio.ensure_future(server.serve())
+async def _until_signal(server: Server) -> None:
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
-    await serving
+    await server.serve()
 
 
-def _free_port(settings: Settings) -> int:
-    """The port to listen at: the one that was asked for, if it is free, or (port 0) one that is."""
+def free_port(settings: Settings) -> int:
+    """The port to listen at: the one that was asked for, if it is free, or (port 0) one that is.
+
+    Raises:
+        UsageError: it is taken, may not be used, or the host is none of this machine's.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -61,5 +73,3 @@ def _free_port(settings: Settings) -> int:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise UsageError(f"cannot listen at {where}: {error.strerror}; name another with --port or --host") from None
-    except OverflowError as error:
-        raise UserError(str(error)) from None

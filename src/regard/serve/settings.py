@@ -15,9 +15,10 @@ class Settings(Config):
     """Bounds of one server. Times are in seconds, sizes in bytes.
 
     `max_requests` are worked on or wait at a time, more are refused at once (429); `max_queue` sentences may wait for
-    the model. A request must have arrived after `body_seconds` (408), be answered after `answer_seconds` (504), and
-    who reads an answer may keep the server waiting for `write_seconds`. With `api_key` every route but those of
-    `regard.serve.guard.OPEN` asks for it.
+    the model, `max_texts` may be in one request. Headers must have come after `header_seconds` (or the connection is
+    closed), a body after `body_seconds` (408). A request must be answered after `answer_seconds` (504), and who reads
+    an answer may keep the server waiting for `write_seconds`. When the server is stopped, what runs may go on for
+    `grace_seconds`. With `api_key` every route but those of `regard.serve.guard.OPEN` asks for it.
     """
 
     host: str = "127.0.0.1"
@@ -29,6 +30,7 @@ class Settings(Config):
     max_body: Annotated[int, Field(ge=1)] = 2 << 20
     max_picture: Annotated[int, Field(ge=1)] = 16 << 20
     max_headers: Annotated[int, Field(ge=256)] = 16 << 10
+    header_seconds: Annotated[float, Field(gt=0)] = 10.0
     body_seconds: Annotated[float, Field(gt=0)] = 10.0
     answer_seconds: Annotated[float, Field(gt=0)] = 60.0
     write_seconds: Annotated[float, Field(gt=0)] = 30.0

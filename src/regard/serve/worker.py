@@ -192,6 +192,7 @@ class Worker:
             lane.engine.model,
             is_void=[_is_given_up(job) for job in jobs],
             listeners=[job.listener for job in jobs],
+            prefixes=[len(job.request.prefix) for job in jobs],
         )
         try:
             found = TorchEngine(model, lane.engine.device).search([job.request for job in jobs], lane.config)

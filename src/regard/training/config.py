@@ -10,7 +10,9 @@ from regard.training.optimizer import Adam, OptimizerConfig
 from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
 
-Metric = Literal["loss", "perplexity", "bleu", "chrf", "accuracy", "tag_accuracy", "f1", "wer", "per", "cer"]
+Metric = Literal[
+    "loss", "perplexity", "bleu", "chrf", "accuracy", "tag_accuracy", "f1", "wer", "per", "cer", "bleu-4", "cider-d"
+]
 
 
 class Every(Config):
@@ -97,4 +99,4 @@ class TrainingConfig(Config):
     @property
     def higher_is_better(self) -> bool:
         """The direction of the metric that decides."""
-        return self.metric in ("bleu", "chrf", "accuracy", "tag_accuracy", "f1")
+        return self.metric in ("bleu", "chrf", "accuracy", "tag_accuracy", "f1", "bleu-4", "cider-d")

@@ -1,0 +1,233 @@
+"""Looking at a picture by glimpses: the recurrent attention model, which never sees the whole (Mnih et al. 2014).
+
+At each step a sensor sees a small part of the picture around a location, sharp in the middle and coarse around it. A
+recurrent core takes it in, and says where to look next; after the last step it says what the picture shows. The cost is
+that of the glimpses, however large the picture is. As looking elsewhere has no gradient, the location network learns
+from reward (REINFORCE, Williams 1992): where a random step aside led to the right answer, it is made more probable.
+"""
+
+import math
+import zlib
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regard.attention.record import AttentionRecord
+from regard.config import base
+from regard.errors import UsageError
+from regard.operations import of_matrices
+from regard.protocol import Batch, Dimensions, Model, Output
+
+READS_PICTURES = True
+
+Locations = Float[Tensor, "batch 2"]
+
+
+class Config(base.Config):
+    """`num_glimpses` of `patch` x `patch` pixels, each on `scales` scales, of which every one sees twice as wide."""
+
+    kind: Literal["glimpse"] = "glimpse"
+    num_glimpses: int = Field(6, ge=1)
+    patch: int = Field(8, ge=1)
+    scales: int = Field(1, ge=1, le=8)
+    glimpse_size: int = Field(128, ge=1)  # of h_g, what is seen, and h_l, where
+    size: int = Field(256, ge=1)  # of the core
+    # "random" looks anywhere: the control that tells what looking on purpose is worth.
+    policy: Literal["learnt", "random"] = "learnt"
+    location_std: float = Field(0.1, gt=0, le=1)  # of the random step aside, while training; 2 is a whole side
+    reinforce_weight: float = Field(1.0, gt=0)  # beside the cross entropy
+
+
+class Sensor(nn.Module):
+    """rho(x, l): around a location the patches of all scales, each brought to the size of the smallest.
+
+    A location is (down, right): (-1, -1) is the top left corner of the picture, (0, 0) its middle, (1, 1) the bottom
+    right corner, whatever its sides. Only the pixels of the patches are touched. Beyond the edges everything is 0.
+    """
+
+    def __init__(self, patch: int, scales: int) -> None:
+        super().__init__()
+        self.patch, self.scales = patch, scales
+
+    def forward(
+        self, pictures: Float[Tensor, "batch channels rows columns"], location: Locations
+    ) -> Float[Tensor, "batch scales channels patch patch"]:
+        """What is seen, the finest scale first. A coarse pixel is the mean of those that it stands for."""
+        seen = []
+        for scale in range(self.scales):
+            part = self._part(pictures, location, self.patch << scale)
+            seen.append(part if scale == 0 else functional.avg_pool2d(part, 1 << scale))
+        return torch.stack(seen, 1)
+
+    def corners(self, sides: tuple[int, int], location: Locations, width: int) -> Float[Tensor, "batch 2"]:
+        """Top and left of the squares of `width` around the locations, in whole pixels; they may lie outside."""
+        centre = (location + 1) / 2 * location.new_tensor(sides)
+        return (centre - width / 2 + 0.5).floor()
+
+    def boxes(self, sides: tuple[int, int], location: Locations) -> Float[Tensor, "batch scales 4"]:
+        """(top, left, height, width) of what each scale sees, in pixels."""
+        boxes = []
+        for scale in range(self.scales):
+            width = self.patch << scale
+            corners = self.corners(sides, location, width)
+            boxes.append(torch.cat([corners, torch.full_like(corners, width)], -1))
+        return torch.stack(boxes, 1)
+
+    def _part(self, pictures: Tensor, location: Locations, width: int) -> Tensor:
+        rows, columns = pictures.shape[-2:]
+        corner = self.corners((rows, columns), location, width).long()
+        steps = torch.arange(width, device=pictures.device)
+        down, right = corner[:, :1] + steps, corner[:, 1:] + steps  # (batch, width)
+        inside = ((down >= 0) & (down < rows))[:, :, None] & ((right >= 0) & (right < columns))[:, None, :]
+        batch = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+        found = pictures[batch, :, down.clamp(0, rows - 1)[:, :, None], right.clamp(0, columns - 1)[:, None, :]]
+        return (found * inside[..., None]).permute(0, 3, 1, 2)  # (batch, channels, width, width)
+
+
+class GlimpseNetwork(nn.Module):
+    """g = ReLU(W_1 h_g + W_2 h_l) with h_g = ReLU(W_g rho) and h_l = ReLU(W_l l): what is seen, and where."""
+
+    def __init__(self, seen: int, hidden_size: int, size: int) -> None:
+        super().__init__()
+        self.what, self.where = nn.Linear(seen, hidden_size), nn.Linear(2, hidden_size)
+        self.from_what, self.from_where = nn.Linear(hidden_size, size), nn.Linear(hidden_size, size)
+
+    def forward(self, seen: Float[Tensor, "batch seen"], location: Locations) -> Float[Tensor, "batch size"]:
+        """The glimpse."""
+        what, where = functional.relu(self.what(seen)), functional.relu(self.where(location))
+        return functional.relu(self.from_what(what) + self.from_where(where))
+
+
+class Step(NamedTuple):
+    """A location that was drawn: the state it was drawn from, and the log density of drawing it."""
+
+    state: Float[Tensor, "batch size"]
+    log_density: Float[Tensor, " batch"]
+
+
+class GlimpseModel(Model):
+    """Sensor, glimpse network, core, location network; a `Labeller`.
+
+    The first glimpse is at the middle. While training every next location is drawn about the mean that the location
+    network gives; in use it is that mean, so that the same picture is always seen alike.
+    """
+
+    def __init__(self, config: Config, dimensions: Dimensions) -> None:
+        super().__init__()
+        self.num_glimpses, self.policy = config.num_glimpses, config.policy
+        self.std, self.reinforce_weight = config.location_std, config.reinforce_weight
+        self.sensor = Sensor(config.patch, config.scales)
+        seen = config.scales * dimensions.source * config.patch**2
+        self.glimpse = GlimpseNetwork(seen, config.glimpse_size, config.size)
+        self.from_state, self.from_glimpse = (nn.Linear(config.size, config.size) for _ in range(2))
+        self.readout = nn.Linear(config.size, dimensions.target)
+        if config.policy == "learnt":
+            self.locate, self.baseline = nn.Linear(config.size, 2), nn.Linear(config.size, 1)
+            # So that the first glances stay inside the picture.
+            nn.init.normal_(self.locate.weight, std=0.01)
+            nn.init.zeros_(self.locate.bias)
+
+    def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
+        """One place a picture, (batch, 1, size); while training the location network learns from the penalty."""
+        state, steps = self._look(batch.source, record)
+        penalty = None
+        if self.training and steps:
+            right = self.readout(state.detach()).argmax(-1) == batch.labels[:, 0]
+            penalty = self._reinforce(steps, right.to(state.dtype))
+        return Output(state.unsqueeze(1), self.readout, penalty)
+
+    def label(
+        self, source: Float[Tensor, "batch channels rows columns"], record: AttentionRecord | None = None
+    ) -> Float[Tensor, "batch 1 labels"]:
+        """Logits of the classes."""
+        logits: Tensor = self.readout(self._look(source, record)[0].unsqueeze(1))
+        return logits
+
+    def _look(self, pictures: Tensor, record: AttentionRecord | None) -> tuple[Tensor, list[Step]]:
+        """The state after the last glimpse, and the steps that were drawn."""
+        location = pictures.new_zeros(len(pictures), 2)
+        state = pictures.new_zeros(len(pictures), self.from_state.in_features)
+        anywhere = self._anywhere(pictures) if self.policy == "random" else None
+        steps = []
+        for number in range(self.num_glimpses):
+            if anywhere is not None:
+                location = anywhere[:, number]
+            elif number:
+                location, step = self._next(state)
+                steps.append(step)
+            if record is not None:
+                record.add_glimpse(self.sensor.boxes((pictures.size(-2), pictures.size(-1)), location))
+            glimpse = self.glimpse(self.sensor(pictures, location).flatten(1), location)
+            state = functional.relu(self.from_state(state) + self.from_glimpse(glimpse))
+        return state, steps
+
+    def _next(self, state: Tensor) -> tuple[Locations, Step]:
+        """Where to look next. Nothing that is learnt from it reaches the state, nor through the location the core."""
+        state = state.detach()
+        mean = torch.tanh(self.locate(state))
+        mean = mean.to(torch.promote_types(mean.dtype, torch.float32))  # 16 bits cannot name a pixel of a large picture
+        drawn = (mean + self.std * torch.randn_like(mean)).detach() if self.training else mean.detach()
+        return drawn.clamp(-1.0, 1.0), Step(state, log_density(drawn, mean, self.std))
+
+    def _reinforce(self, steps: list[Step], reward: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """What the location network and the baseline, a guess of the reward, minimise; nothing else gets a gradient."""
+        total = reward.new_zeros(())
+        for step in steps:
+            expected = self.baseline(step.state).squeeze(-1)
+            total = total + reinforce(step.log_density, reward, expected) + (reward - expected).square().sum()
+        return self.reinforce_weight * total
+
+    def _anywhere(self, pictures: Tensor) -> Float[Tensor, "batch glimpses 2"]:
+        """Uniformly random locations; in use those of a picture follow from its pixels alone."""
+        if self.training:
+            return torch.rand(len(pictures), self.num_glimpses, 2).to(pictures) * 2 - 1
+        found = []
+        for picture in pictures.float().cpu():
+            generator = torch.Generator().manual_seed(zlib.crc32(picture.numpy().tobytes()))
+            found.append(torch.rand(self.num_glimpses, 2, generator=generator) * 2 - 1)
+        return torch.stack(found).to(pictures)
+
+    def flops(self, batch: Batch) -> int:
+        """Operations on so many pictures, of whatever size."""
+        number = batch.source.size(0)
+        each = sum(of_matrices(part, number) for part in (self.glimpse, self.from_state, self.from_glimpse))
+        total = self.num_glimpses * each + of_matrices(self.readout, number)
+        if self.policy == "learnt":
+            total += (self.num_glimpses - 1) * of_matrices(self.locate, number)
+        if self.policy == "learnt" and self.training and self.num_glimpses > 1:
+            # The baselines, and the answer itself, for its reward.
+            total += (self.num_glimpses - 1) * of_matrices(self.baseline, number) + of_matrices(self.readout, number)
+        return total
+
+
+def log_density(
+    drawn: Float[Tensor, "batch axes"], mean: Float[Tensor, "batch axes"], std: float
+) -> Float[Tensor, " batch"]:
+    """The log of N(drawn; mean, std^2) of each row, its axes independent."""
+    deviation = (drawn - mean) / std
+    return -(deviation.square() / 2 + math.log(std) + math.log(2 * math.pi) / 2).sum(-1)
+
+
+def reinforce(
+    log_density: Float[Tensor, " batch"], reward: Float[Tensor, " batch"], baseline: Float[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """A sum whose mean gradient is that of minus the expected rewards (Williams 1992; Mnih et al. 2014, eq. 3).
+
+    The baseline must not depend on what was drawn; it makes the estimate steadier and leaves its mean as it is.
+    """
+    return -((reward - baseline).detach() * log_density).sum()
+
+
+def build(config: Config, dimensions: Dimensions) -> GlimpseModel:
+    """The model with fresh parameters.
+
+    Raises:
+        UsageError: the data are no pictures.
+    """
+    if not dimensions.height:
+        raise UsageError("kind glimpse reads pictures; say in `data.picture` what size they shall have")
+    return GlimpseModel(config, dimensions)

@@ -1,0 +1,68 @@
+"""Pictures that a user names: files, folders and IDX files become pixels of a reader's size, one after the other."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regard.data.picture_file import SUFFIXES, Picture, read_picture
+from regard.data.picture_reader import PictureReader
+from regard.data.pictures import IdxPictures, Pictures, is_idx
+from regard.errors import DataError
+
+
+class SeenPicture(NamedTuple):
+    """A picture as a model will see it, (height, width, channels) in 0..255; where it cannot be read, why not.
+
+    `notice` also says so where the file holds more pictures than this first.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8] | None
+    notice: str | None = None
+
+
+def read_inputs(paths: Iterable[str | Path], reader: PictureReader) -> Iterator[SeenPicture]:
+    """Every picture of `paths`, in order; a folder stands for all pictures in it, by name, an IDX file for its own.
+
+    Raises:
+        DataError: a folder holds no picture, or an IDX file is damaged. A file that is no picture is one that cannot be
+            read: the others are.
+    """
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            if not files:
+                raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)})")
+            yield from (_seen_file(file, reader) for file in files)
+        elif is_idx(path):
+            pictures = IdxPictures(path)
+            yield from read_named(pictures, map(str, range(len(pictures.pixels))), reader)
+        else:
+            yield _seen_file(path, reader)
+
+
+def read_named(pictures: Pictures, names: Iterable[str], reader: PictureReader) -> Iterator[SeenPicture]:
+    """The pictures of a corpus that have these names."""
+    for name in names:
+        try:
+            found = pictures.read(name, channels=reader.channels, wanted=(reader.height, reader.width))
+        except DataError as error:
+            yield SeenPicture(pictures.location(name), None, str(error))
+        else:
+            yield _seen(pictures.location(name), found, reader)
+
+
+def _seen_file(path: Path, reader: PictureReader) -> SeenPicture:
+    try:
+        found = read_picture(path, channels=reader.channels, wanted=(reader.height, reader.width))
+    except DataError as error:
+        return SeenPicture(str(path), None, str(error))
+    return _seen(str(path), found, reader)
+
+
+def _seen(name: str, picture: Picture, reader: PictureReader) -> SeenPicture:
+    notice = f"{name}: of more than one picture in it the first is used" if picture.has_more else None
+    return SeenPicture(name, reader.fitted(picture.pixels), notice)

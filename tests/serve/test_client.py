@@ -1,0 +1,72 @@
+"""The client of the package against a real server."""
+
+import subprocess
+import sys
+
+import pytest
+from test_live import granian
+
+import regard
+from regard.client import Client, ServerError
+from regard.pipelines.chat import Chat
+from regard.serve.app import create_app
+from regard.serve.models import Models, Place
+from regard.serve.settings import Settings
+from regard.serve.worker import Worker
+
+
+@pytest.fixture(scope="module")
+def address(tiny_folders):
+    settings = Settings(port=0, api_key="secret")
+    models = Models([Place("tiny", tiny_folders[0], "en", "de")], Worker())
+    with granian(create_app(models, settings), settings) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def client(address):
+    return Client(address, api_key="secret")
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_folders):
+    return regard.load(tiny_folders[0])
+
+
+def test_it_gives_what_the_model_gives(client, translator):
+    found = client.translate("the cat", n_best=2, alignment=True)
+    (each,) = translator.translate("the cat", n_best=2)
+    assert (found["text"], found["score"]) == (each.text, each.score)
+    assert found["alternatives"][0]["text"] == each.alternatives[0].text
+    assert [x["text"] for x in client.translate(["the dog", ""])] == [translator.translate("the dog")[0].text, ""]
+    assert client.models()[0]["id"] == "tiny"
+    assert client.pronounce(["cat"])[0]["phones"] == translator.translate("cat")[0].text.split()
+    assert client.score([("the cat", "die Katze")])[0]["score"] == translator.score([("the cat", "die Katze")])[0].score
+
+
+def test_it_streams(client, translator):
+    *updates, done = client.stream("the cat sees", beam_size=1)
+    assert done["translation"]["text"] == translator.translate("the cat sees", beam_size=1)[0].text
+    assert "".join(update["text"] for update in updates) == done["translation"]["text"]
+    chat = Chat(translator, beam_size=1, max_length=8)
+    assert "".join(client.chat(["the cat"], temperature=0, max_length=8)) == "".join(chat.reply("the cat"))
+
+
+def test_what_the_server_refuses_is_said(client, address):
+    with pytest.raises(ServerError, match="beam_size") as told:
+        client.translate("x", beam_size=0)
+    assert told.value.status == 400
+    assert told.value.request_id
+    with pytest.raises(ServerError, match="key") as told:
+        Client(address).models()
+    assert told.value.status == 401
+    with pytest.raises(ServerError, match="cannot be reached"):
+        Client("http://127.0.0.1:9").models()
+    with pytest.raises(ValueError, match="http://"):
+        Client("127.0.0.1:5000")
+
+
+def test_it_needs_neither_torch_nor_pydantic():
+    code = "import sys, regard; regard.Client(); print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,186 @@
+"""A server as users run it, and clients as they come from packages."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+import uvicorn
+from libretranslatepy import LibreTranslateAPI
+
+import regard
+from regard.serve.app import create_app
+from regard.serve.models import Models, Place
+from regard.serve.run import free_port, make_server
+from regard.serve.settings import Settings
+from regard.serve.worker import Worker
+from tiny_folder import TEXTS
+
+SENTENCES = [" ".join((TEXTS[n % 6].split() * 3)[: 1 + n % 11]) for n in range(64)]
+
+
+@contextlib.contextmanager
+def granian(app, settings):
+    """Behind granian, in a thread; the port."""
+    port = free_port(settings)
+    server, loop = make_server(app, settings, port), asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
+    thread.start()
+    wait_until_open(port)
+    yield port
+    loop.call_soon_threadsafe(server.stop)
+    thread.join(20)
+    assert not thread.is_alive()
+    loop.close()
+
+
+def wait_until_open(port):
+    until = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def own_models(tiny_folders):
+    """Models whose worker may be stopped, as it is when their server is."""
+    tiny, lstm = tiny_folders
+    return Models([Place("tiny", tiny, "en", "de"), Place("lstm", lstm, "de", "en")], Worker())
+
+
+@pytest.fixture(scope="module")
+def port(own_models):
+    settings = Settings(port=0, header_seconds=1.0)
+    with granian(create_app(own_models, settings), settings) as port:
+        yield port
+
+
+def test_64_clients_at_once_get_what_the_command_line_says(port, own_models, tiny_folders):
+    expected = {
+        place: [each.text for each in regard.load(folder).translate(SENTENCES)]
+        for place, folder in zip((("en", "de"), ("de", "en")), tiny_folders, strict=True)
+    }
+
+    def one(number):
+        source, target = ("en", "de") if number % 2 else ("de", "en")
+        query = {"q": SENTENCES[number], "source": source, "target": target}
+        answer = httpx2.post(f"http://127.0.0.1:{port}/translate", json=query, timeout=120)
+        return answer.json()["translatedText"] == expected[source, target][number]
+
+    with ThreadPoolExecutor(64) as clients:
+        assert all(clients.map(one, range(64)))
+    sizes = re.findall(r'regard_batch_size_bucket{le="(\d+)\.0"} (\d+)', own_models.worker.metrics.text().decode())
+    in_all, alone = int(sizes[-1][1]), int(dict(sizes)["1"])
+    assert in_all < 64  # many were searched together
+    assert alone < in_all
+
+
+def test_an_unmodified_client_of_libretranslate(port, tiny_folders):
+    client = LibreTranslateAPI(f"http://127.0.0.1:{port}")
+    translator = regard.load(tiny_folders[0])
+    text = "the cat sees the dog\nthe dogs play"
+    expected = "\n".join(each.text for each in translator.translate(text.split("\n")))
+    assert client.translate(text, "en", "de") == expected
+    assert [language["code"] for language in client.languages()] == ["en", "de"]
+    if pytest.importorskip("py3langid"):
+        assert client.detect("Der Hund spielt mit dem Kind im Garten.")[0]["language"] == "de"
+
+
+def test_headers_that_never_end_are_cut_off_and_others_are_served(port):
+    started = time.monotonic()
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+    for each in sockets:
+        each.sendall(b"POST /translate HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+    assert httpx2.get(f"http://127.0.0.1:{port}/health/live", timeout=10).status_code == 200
+    for each in sockets:
+        each.settimeout(15)
+        each.recv(1000)  # an answer or the end, not silence
+        each.close()
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /translate HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        bytes(range(200)),
+    ],
+)
+def test_what_is_no_request_does_no_harm(port, sent):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(10)
+        with contextlib.suppress(OSError):
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert not connection.recv(100).startswith((b"HTTP/1.1 2", b"HTTP/1.1 5"))
+    assert httpx2.get(f"http://127.0.0.1:{port}/health/live", timeout=10).status_code == 200
+
+
+def test_a_client_that_leaves_frees_its_place(port, own_models):
+    long = {"text": "the dog " * 200, "max_length": 1000, "min_length": 900, "beam_size": 8}
+    with pytest.raises(httpx2.TimeoutException):
+        httpx2.post(f"http://127.0.0.1:{port}/v1/translate", json=long, timeout=0.3)
+    until = time.monotonic() + 10
+    while "regard_requests_cancelled_total 0.0" in own_models.worker.metrics.text().decode():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    started = time.monotonic()
+    short = {"q": "the cat", "source": "en", "target": "de"}
+    assert httpx2.post(f"http://127.0.0.1:{port}/translate", json=short, timeout=30).status_code == 200
+    assert time.monotonic() - started < 10
+
+
+def test_uvicorn_serves_it_too(models):
+    config = uvicorn.Config(
+        create_app(models, Settings()), port=free_port(Settings(port=0)), lifespan="off", log_level="error"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until_open(config.port)
+    query = {"q": "the cat", "source": "en", "target": "de"}
+    answer = httpx2.post(f"http://127.0.0.1:{config.port}/translate", data=query, timeout=60)
+    server.should_exit = True
+    thread.join(20)
+    assert answer.json()["translatedText"] == models.get("tiny").translator.translate("the cat")[0].text
+
+
+def test_the_command_serves_until_a_signal_and_finishes_what_it_began(tiny_folders):
+    command = [sys.executable, "-m", "regard", "serve", f"{tiny_folders[0]}:en-de", "--port", "0", "--threads", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    try:
+        address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
+        httpx2.get(f"{address}/health/ready", timeout=60).raise_for_status()
+        long = {"text": "the dog " * 100, "max_length": 300, "min_length": 299, "beam_size": 4}
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(httpx2.post, f"{address}/v1/translate", json=long, timeout=120)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert running.result().status_code == 200
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+def test_a_port_that_is_taken_is_said(port, tiny_folders, capsys):
+    from regard.cli import main
+
+    assert main.run(["serve", str(tiny_folders[0]), "--port", str(port)]) == 2
+    assert "--port" in capsys.readouterr().err
+    assert main.run(["serve", str(tiny_folders[0]), "--host", "0.0.0.0"]) == 2
+    assert "REGARD_API_KEY" in capsys.readouterr().err
