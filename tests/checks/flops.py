@@ -34,11 +34,7 @@ def counted(model: Model, batch: Batch, *, backward: bool = False) -> int:
 
 def suited(model: Model, batch: Batch) -> Batch:
     """Of a target only the first symbol, for a model that gives its source one label."""
-    return (
-        batch._replace(target=batch.target[:, :2])
-        if isinstance(model, Labeller) and model.target_kind != "tags"
-        else batch
-    )
+    return batch._replace(target=batch.target[:, :2]) if isinstance(model, Labeller) else batch
 
 
 def sentences() -> list[Batch]:
@@ -51,7 +47,6 @@ def states_its_operations(model: Model, batches: Sequence[Batch]) -> None:
     """Exactly, in evaluation and in training."""
     assert isinstance(model, Counted)
     for batch in batches:
-        batch = suited(model, batch)
         for training in (False, True):
             model.train(training)
             assert model.flops(batch) == counted(model, batch)

@@ -303,7 +303,7 @@ def _given_vocabularies(
     """Those of the run so far, else of the model that it starts from, else of its teacher; None: learn new ones."""
     if checkpoint is not None:
         return Vocabularies.load(checkpoint.folder)
-    if start is not None and (taken := start_vocabularies(start, recipe.kind)) is not None:
+    if start is not None and (taken := start_vocabularies(start, recipe.kind, recipe.data)) is not None:
         return taken
     return None if teacher is None else vocabularies_of(teacher, recipe.data)
 

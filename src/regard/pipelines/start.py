@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from regard.checkpoint.model_folder import CONFIG, LoadedModel, load_model
-from regard.data.dataset import Vocabularies
+from regard.data.dataset import DataConfig, Vocabularies, learn_target
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UsageError
 from regard.pipelines.validation import MEASURED
@@ -23,9 +23,25 @@ def open_start(folder: str) -> LoadedModel:
     return load_model(Path(folder).expanduser())
 
 
-def start_vocabularies(start: LoadedModel, kind: str) -> Vocabularies | None:
-    """Those of a model of the same kind; a model of another kind has other targets, so new ones are learnt: None."""
-    return start.vocabularies if _kind(start) == kind else None
+def start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Vocabularies | None:
+    """Those of a model of the same kind; a model of another kind has other targets, so new ones are learnt: None.
+
+    What a language model has read, a model that begins with its body reads as source, cut as the language model cut it.
+
+    Raises:
+        UsageError: the recipe wants the source cut in another way.
+    """
+    if _kind(start) == kind:
+        return start.vocabularies
+    if start.model.reads_source:
+        return None
+    read = start.vocabularies.target
+    if data.source_tokenizer is None or data.source_tokenizer.kind != read.kind:
+        raise UsageError(
+            f"training.start_from: {start.folder} reads pieces of kind {read.kind}, and this model will read them too; "
+            f"set data.source_tokenizer to {{kind: {read.kind}}}"
+        )
+    return Vocabularies(read, learn_target(data, Path()))
 
 
 def start_from(model: Model, start: LoadedModel, vocabularies: Vocabularies, kind: str) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from regard.config.base import Config
 from regard.training.distillation import TeacherConfig
+from regard.training.finetuning import FinetuningConfig
 from regard.training.optimizer import Adam, OptimizerConfig
 from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
@@ -56,6 +57,7 @@ class TrainingConfig(Config):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
     teacher: TeacherConfig | None = None  # learn from another model's distributions, too
+    finetuning: FinetuningConfig | None = None  # parts learn at rates of their own, and not all from the beginning
     optimizer: OptimizerConfig = Adam()
     schedule: ScheduleConfig = InverseSqrt()
     clip_norm: float | None = Field(default=1.0, gt=0)

@@ -13,6 +13,7 @@ from regard.protocol import Batch
 from regard.symbols import PAD
 from regard.training.config import TrainingConfig as TrainingConfig
 from regard.training.events import Evaluated, Event, Finished, Improved, Reason, Skipped, Step
+from regard.training.finetuning import freeze
 from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
 from regard.training.numerics import autocast
@@ -180,6 +181,8 @@ def _advance(
         reductions=now.reductions,
     )
     model.train()
+    if config.finetuning is not None:
+        freeze(model, config.finetuning, now.epoch)
     num_tokens = sum(batch.num_target_tokens for batch in group)
     optimizer.zero_grad(set_to_none=True)
     reason, loss, nll, norm = "no target tokens", 0.0, 0.0, 0.0
@@ -195,7 +198,7 @@ def _advance(
         if config.clip_norm is not None and norm > config.clip_norm:
             torch._foreach_mul_(gradients, config.clip_norm / norm)
         for parameters in optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["scale"]
         optimizer.step()
         now.step += 1
         if state.average is not None:
