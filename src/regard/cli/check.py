@@ -21,6 +21,7 @@ EXAMPLES = """
 regard check corpus/train --from en --to de --test corpus/test
 regard check corpus/train --from en --to de --fix clean
 regard check recipes/multi30k-ende-small.yaml data.root=data/multi30k --strict
+regard check captions.tsv#train --test captions.tsv#test --format captions --images images
 """
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -42,6 +43,9 @@ def command(
     ] = "source",
     target: Annotated[str, typer.Option("--to", help="Language of the target.")] = "target",
     format: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "auto",
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder of the pictures; by default that of DATA.")
+    ] = None,
     test: Annotated[
         list[str] | None, typer.Option("--test", help="A corpus that must not be in the training data; repeatable.")
     ] = None,
@@ -58,18 +62,23 @@ def command(
     """Examine corpora for what hurts training.
 
     Found are files that are not aligned, bytes that are not UTF-8, odd line breaks, empty, swapped and repeated pairs,
-    test sentences in the training data, and unusual lengths, scripts and characters.
+    test sentences in the training data, and unusual lengths, scripts and characters; of pictures (--format captions,
+    coco, karpathy, folders or idx) those that are missing, damaged, there twice, or in the test set too.
 
     Exit code 0 if there are at most warnings and notes, 3 with an error (--strict: or a warning). With --fix, what was
     left out is no error any more; OUT/NAME.report.jsonl lists every line that was dropped or changed, and why.
     """
     from regard.data.doctor import examine
+    from regard.data.doctor_pictures import examine_pictures
 
     if drop is not None and fix is None:
         raise UsageError("`--drop` says what `--fix` leaves out; name a folder with `--fix`")
-    train, held_out = _corpora(data, test or [], format=format, source=source, target=target)
+    train, held_out = _corpora(data, test or [], format=format, source=source, target=target, images=images)
+    of_pictures = train[0].pictures is not None
+    if of_pictures and fix is not None:
+        raise UsageError("--fix mends texts; pictures that cannot be read are left out by `data.on_error: skip`")
     diagnoses = []
-    for diagnosis in examine(train, held_out, num_examples=num_examples):
+    for diagnosis in (examine_pictures if of_pictures else examine)(train, held_out, num_examples=num_examples):
         diagnoses.append(diagnosis)
         _print_json(diagnosis.as_dict()) if as_json else _print_diagnosis(diagnosis)
     if fix is not None:
@@ -83,13 +92,16 @@ def command(
 
 
 def _corpora(
-    data: list[str], test: list[str], *, format: str, source: str, target: str
+    data: list[str], test: list[str], *, format: str, source: str, target: str, images: Path | None
 ) -> tuple[list["Corpus"], list["Corpus"]]:
     """What to examine, and what is held out from it."""
     from regard.data.corpus import open_corpus
+    from regard.data.corpus_base import Reading
+    from regard.data.corpus_pictures import PICTURE_FORMATS
+    from regard.data.open_pictures import open_picture_corpus
 
     if data[0].endswith((".yaml", ".yml")):
-        if test or (format, source, target) != ("auto", "source", "target"):
+        if test or images or (format, source, target) != ("auto", "source", "target"):
             raise UsageError(
                 "a recipe names its languages, format and test sets itself; leave out the options for them"
             )
@@ -98,6 +110,12 @@ def _corpora(
     def opened(name: str | tuple[str, str]) -> "Corpus":
         return open_corpus(name, format=format, source=source, target=target, on_error="skip")
 
+    def of_pictures(name: str) -> "Corpus":
+        reading = Reading("skip")
+        return open_picture_corpus(name, root=images, format=format, source=source, target=target, reading=reading)
+
+    if images is not None or format in PICTURE_FORMATS:
+        return [of_pictures(name) for name in data], [of_pictures(name) for name in test]
     train = [opened((data[0], data[1]))] if _are_two_sides(data, format) else [opened(name) for name in data]
     return train, [opened(name) for name in test]
 

@@ -5,7 +5,7 @@ It reads every corpus twice, line by line: once to learn what is usual in it, on
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Literal, get_args
@@ -24,6 +24,9 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "no_pairs": ("error", "there is no pair to learn from"),
     "invalid": ("error", "line(s) are not UTF-8"),
     "malformed": ("error", "line(s) have not the form of the file"),
+    "missing_picture": ("error", "picture(s) are not there, or lie outside of their folder"),
+    "unreadable_picture": ("error", "picture(s) cannot be read"),
+    "test_picture": ("warning", "picture(s) stand in the test or validation set, perhaps under another name"),
     "test_pair": ("warning", "pair(s) stand in the test or validation set"),
     "unknown_characters": ("warning", "line(s) hold characters that no training line holds"),
     "empty": ("warning", "pair(s) have a side that is empty or cannot be seen"),
@@ -42,6 +45,9 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "duplicate": ("note", "pair(s) stand there more than once"),
     "ambiguous_source": ("note", "pair(s) share their source with another target"),
     "test_source": ("note", "pair(s) have a source of the test or validation set, with another target"),
+    "duplicate_picture": ("note", "picture(s) are there before, under another name"),
+    "one_colour": ("note", "picture(s) have one colour throughout"),
+    "more_pictures": ("note", "file(s) hold more than one picture; the first is used"),
     "rare_characters": ("note", "line(s) hold characters of fewer than three lines"),
     "byte_order_marks": ("note", "file(s) begin with a byte order mark"),
     "carriage_returns": ("note", "line(s) end in CRLF"),
@@ -172,9 +178,8 @@ class _Patient:
             self._add_message("unreadable", str(error))
         if not self._messages and not self.survey.num_pairs:
             self._add_message("no_pairs", f"{self.corpus.name} holds no pair to learn from")
-        found = (self._finding(kind) for kind in KINDS if kind in self._counts)
-        findings = sorted(found, key=lambda finding: get_args(Severity).index(finding.severity))
-        return Diagnosis(self.corpus.name, self.role, self.survey.num_lines, self.survey.num_pairs, tuple(findings))
+        findings = worst_first(self._finding(kind) for kind in KINDS if kind in self._counts)
+        return Diagnosis(self.corpus.name, self.role, self.survey.num_lines, self.survey.num_pairs, findings)
 
     def _look_at(self, line: Line) -> None:
         for file, outcomes in enumerate(line.outcomes):
@@ -195,15 +200,31 @@ class _Patient:
         self._counts[kind], self._messages[kind] = 1, message
 
     def _finding(self, kind: str) -> Finding:
-        count = self._counts[kind]
-        severity, sentence = KINDS[kind]
-        share = count / max(1, self.survey.num_pairs)
-        if share <= _HARMLESS_SHARE.get(kind, 0.0):
-            severity = "note"
-        if share > _WORRYING_SHARE.get(kind, math.inf):
-            severity = "warning"
-        message = self._messages.get(kind, f"{count:,} {sentence}")
-        return Finding(severity, kind, count, message, tuple(self._examples.get(kind, ())))
+        return finding_of(
+            kind,
+            self._counts[kind],
+            num_pairs=self.survey.num_pairs,
+            examples=self._examples.get(kind, ()),
+            message=self._messages.get(kind),
+        )
+
+
+def finding_of(
+    kind: str, count: int, *, num_pairs: int, examples: Sequence[Example] = (), message: str | None = None
+) -> Finding:
+    """The finding of a kind (see `KINDS`), with its usual sentence unless there is a `message`."""
+    severity, sentence = KINDS[kind]
+    share = count / max(1, num_pairs)
+    if share <= _HARMLESS_SHARE.get(kind, 0.0):
+        severity = "note"
+    if share > _WORRYING_SHARE.get(kind, math.inf):
+        severity = "warning"
+    return Finding(severity, kind, count, message or f"{count:,} {sentence}", tuple(examples))
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sorted by severity."""
+    return tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
 
 
 def _found(patterns: Sequence[re.Pattern[str] | None], texts: Sequence[str]) -> list[str]:

@@ -49,7 +49,6 @@ def label(
     return found
 
 
-@torch.inference_mode()
 def label_pictures(
     models: Sequence[Labeller],
     batches: Iterable[Tensor],
@@ -60,8 +59,10 @@ def label_pictures(
     """For each picture of the batches (batch, channels, height, width) the probabilities of its labels, one place."""
     for batch in batches:
         before_batch()
-        logits = torch.stack([model.label(batch.to(device))[..., _NUM_SPECIAL:] for model in models])
-        yield from logits.float().softmax(-1).mean(0).cpu()
+        with torch.inference_mode():
+            logits = torch.stack([model.label(batch.to(device))[..., _NUM_SPECIAL:] for model in models])
+            found = logits.float().softmax(-1).mean(0).cpu()
+        yield from found
 
 
 def picture_batches(store: PictureStore) -> Iterator[Tensor]:
