@@ -58,7 +58,7 @@ def test_a_layer_is_torchs_pre_norm_decoder_layer():
             "linear2.bias": ours.feed_forward.outer.bias,
             **{
                 f"norm{place}.{name}": getattr(norm.norm, name)
-                for place, norm in enumerate(ours.norms, 1)
+                for place, norm in enumerate([ours.self_norm, ours.cross_norm, ours.feed_forward_norm], 1)
                 for name in ("weight", "bias")
             },
         }

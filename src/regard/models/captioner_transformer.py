@@ -57,27 +57,26 @@ class DecoderLayer(nn.Module):
         self.self_attention = SelfAttention(config.size, config.num_heads, site=f"{site}.self")
         self.cross_attention = MultiHeadAttention(config.size, config.num_heads, site=f"{site}.cross")
         self.feed_forward = FullyConnected(config.size, config.feed_forward_size)
-        self.norms = nn.ModuleList(PreNorm(config.size, dropout=config.dropout) for _ in range(3))
+        self.self_norm, self.cross_norm, self.feed_forward_norm = (
+            PreNorm(config.size, dropout=config.dropout) for _ in range(3)
+        )
 
     def forward(self, states: Tensor, memory: Memory, record: AttentionRecord | None) -> Tensor:
         """All words at once; what is padding stands in everybody's future."""
-        first, *_ = self.norms
-        states = first.leave(states, self.self_attention(first.enter(states), causal=True, record=record))
-        return self._look_and_think(states, memory, record)
+        looked = self.self_attention(self.self_norm.enter(states), causal=True, record=record)
+        return self._look_and_think(self.self_norm.leave(states, looked), memory, record)
 
     def step(
         self, state: Float[Tensor, "rows 1 size"], memory: Memory, past: Past, record: AttentionRecord | None
     ) -> tuple[Float[Tensor, "rows 1 size"], Past]:
         """The next word only."""
-        first, *_ = self.norms
-        looked, past = self.self_attention.step(first.enter(state), past, record=record)
-        return self._look_and_think(first.leave(state, looked), memory, record), past
+        looked, past = self.self_attention.step(self.self_norm.enter(state), past, record=record)
+        return self._look_and_think(self.self_norm.leave(state, looked), memory, record), past
 
     def _look_and_think(self, states: Tensor, memory: Memory, record: AttentionRecord | None) -> Tensor:
-        _, second, third = self.norms
-        states = second.leave(states, self.cross_attention(second.enter(states), memory, record=record))
-        thought: Tensor = third.leave(states, self.feed_forward(third.enter(states)))
-        return thought
+        looked = self.cross_attention(self.cross_norm.enter(states), memory, record=record)
+        states = self.cross_norm.leave(states, looked)
+        return self.feed_forward_norm.leave(states, self.feed_forward(self.feed_forward_norm.enter(states)))
 
     def flops(self, rows: int, words: int, regions: int, size: int) -> int:
         """Operations on so many captions, and of projecting the regions of so many pictures."""
@@ -108,7 +107,7 @@ class TransformerCaptioner(Model):
         """Teacher forcing."""
         memories, _ = self.encode(batch.source)
         states = self.dropout(self._embed(batch.decoder_input, 0))
-        for layer, memory in zip(self.decoder, memories, strict=True):
+        for layer, memory in zip(self._layers, memories, strict=True):
             states = layer(states, memory, record)
         return Output(self.norm(states), self.readout)
 
@@ -116,7 +115,7 @@ class TransformerCaptioner(Model):
         """Read pictures, or regions that were read before; project them to every layer's keys and values."""
         regions: Tensor = self.encoder(source) if source.ndim == 4 else source
         regions = self.dropout(self.into(regions) + self.region_positions)
-        memories = tuple(layer.cross_attention.remember(regions) for layer in self.decoder)
+        memories = tuple(layer.cross_attention.remember(regions) for layer in self._layers)
         return State(memories, tuple(Past(memory.keys[:, :, :0], memory.values[:, :, :0]) for memory in memories))
 
     def step(
@@ -124,10 +123,14 @@ class TransformerCaptioner(Model):
     ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
         """One more word a row, looking at the cached past."""
         states, carry = self._embed(tokens[:, None], state.carry[0].keys.size(2)), []
-        for layer, memory, past in zip(self.decoder, state.memory, state.carry, strict=True):
+        for layer, memory, past in zip(self._layers, state.memory, state.carry, strict=True):
             states, past = layer.step(states, memory, past, record)
             carry.append(past)
         return self.readout(self.norm(states[:, 0])), State(state.memory, tuple(carry))
+
+    @property
+    def _layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.decoder if isinstance(layer, DecoderLayer)]
 
     def flops(self, batch: Batch) -> int:
         """Operations of `forward`; every caption is as long as the longest. Read before, regions cost nothing."""
@@ -135,7 +138,7 @@ class TransformerCaptioner(Model):
         seen, regions = 0, len(self.region_positions)
         if source.ndim == 4:
             seen = self.encoder.flops(rows, source.size(2), source.size(3))
-        layers = sum(layer.flops(rows, words, regions, self.into.out_features) for layer in self.decoder)
+        layers = sum(layer.flops(rows, words, regions, self.into.out_features) for layer in self._layers)
         return (
             seen + of_matrices(self.into, rows * regions) + layers + of_matrices(self.readout, batch.num_target_tokens)
         )
