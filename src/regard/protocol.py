@@ -30,14 +30,18 @@ class Output(NamedTuple):
     The logits of a batch are its largest tensor by far, so they are not made until somebody asks: the loss
     projects a few rows at a time. `penalty` is a model's own regulariser, already weighted and summed
     over the batch's target tokens, so that it shares the loss's normaliser.
+
+    A model may predict every label several times, from the left and from the right say: then `hidden` has
+    `voices` times as many rows, those of the first voice first, and the loss is the mean over the voices.
     """
 
-    hidden: Float[Tensor, "batch target_length size"]
+    hidden: Float[Tensor, "voices_times_batch target_length size"]
     readout: nn.Linear
     penalty: Float[Tensor, ""] | None = None
+    voices: int = 1
 
     @property
-    def logits(self) -> Float[Tensor, "batch target_length vocabulary"]:
+    def logits(self) -> Float[Tensor, "voices_times_batch target_length vocabulary"]:
         """Unnormalised log-probabilities of the next token at every position."""
         logits: Tensor = self.readout(self.hidden)
         return logits
@@ -46,6 +50,9 @@ class Output(NamedTuple):
 class Model(nn.Module, ABC):
     """Something that can be trained: teacher-forced, a batch in, an `Output` out."""
 
+    source_kind: str | None = None  # the only kind of source tokenizer that the model can do with; None: any
+    target_kind: str | None = None
+    body: str | None = None  # the part with which a model of another kind, that has it too, can begin: its name
     reads_source: bool = True  # False for a language model: it goes on from what was said before
 
     @abstractmethod

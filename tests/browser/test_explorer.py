@@ -12,7 +12,7 @@ from regard.pipelines.trace import next_token_distributions, trace_sentence
 from regard.show.document import array, document
 from regard.show.page import page as whole_page
 from regard.show.sentence import choose, look
-from regard.training.loss import js_divergence
+from regard.training.information import js_divergence
 
 TEXT = "the cat sees the dog"
 pytestmark = pytest.mark.browser

@@ -47,7 +47,6 @@ def states_its_operations(model: Model, batches: Sequence[Batch]) -> None:
     """Exactly, in evaluation and in training."""
     assert isinstance(model, Counted)
     for batch in batches:
-        batch = suited(model, batch)
         for training in (False, True):
             model.train(training)
             assert model.flops(batch) == counted(model, batch)

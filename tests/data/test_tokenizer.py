@@ -14,7 +14,7 @@ from regard.data.tokenizer import Tokenizer, TokenizerConfig, learn, load
 from regard.errors import DataError, ModelError, UsageError
 from regard.symbols import BOS, EOS, PAD, UNK
 
-KINDS = ("unigram", "bpe", "characters", "words", "symbols")
+KINDS = ("unigram", "bpe", "characters", "words", "symbols", "bytes")
 SUBWORDS = ("unigram", "bpe")
 SYLLABLES = (
     "der",

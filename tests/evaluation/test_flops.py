@@ -8,12 +8,17 @@ from checks.bytenet import bytenet_model
 from checks.captioner import BOTTLENECKS, FromTokens, captioner_model, transformer_captioner
 from checks.convs2s import convs2s_model
 from checks.deep_att import deep_att_model
+from checks.elmo import SENTENCES, elmo_model
+from checks.elmo import batch_of as elmo_batch_of
 from checks.gnmt import gnmt_model
+from checks.language_model import language_model_model
 from checks.making import transformer_model
 from checks.moe import moe_model
 from checks.pictures import CONVOLUTIONS, classifier_model, glimpse_model, pictures
 from checks.seq2seq import seq2seq_model
+from checks.tagger import tagged, tagger_model
 from checks.text_classifier import text_classifier_model
+from checks.ulmfit import ulmfit_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
 from regard.models import family, kinds, reads_pictures, transformer
 from regard.protocol import Counted, Dimensions
@@ -32,6 +37,9 @@ RECURRENT = {
     "text_classifier attention": lambda: text_classifier_model(preset="attention", hidden_layers=1),
     "deep_att": deep_att_model,
     "deep_att without fast-forward": lambda: deep_att_model(fast_forward=False),
+    "language_model": language_model_model,
+    "language_model rnn": lambda: language_model_model(cell="rnn", tied=False),
+    "ulmfit": ulmfit_model,
     "moe": moe_model,
     "moe dot": lambda: moe_model(score="dot", encoder_layers=2, decoder_layers=2),
 }
@@ -44,6 +52,12 @@ OTHERS = {
     "text_classifier cnn": text_classifier_model,
     "text_classifier fully connected": lambda: text_classifier_model(preset="fully_connected", hidden_layers=2),
     "bytenet multiplicative": lambda: bytenet_model(block="multiplicative", join="add"),
+}
+# These read the bytes of real words.
+OF_WORDS = {
+    "elmo": (elmo_model, elmo_batch_of),
+    "tagger": (tagger_model, tagged),
+    "tagger of words alone": (lambda: tagger_model(elmo=None, filters=[]), tagged),
 }
 # Their first convolution needs no gradient of the picture, and a hard one reads its words out twice.
 PICTURES = {
@@ -64,12 +78,19 @@ LABELLING_PICTURES = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_states_exactly_what_torch_counts(name):
-    checks.states_its_operations(MAKERS[name](), checks.sentences())
+    model = MAKERS[name]()
+    checks.states_its_operations(model, [checks.suited(model, batch) for batch in checks.sentences()])
 
 
 @pytest.mark.parametrize("name", LABELLING_PICTURES)
 def test_a_model_of_pictures_states_exactly_what_torch_counts(name):
     checks.states_its_operations(LABELLING_PICTURES[name](), [pictures(1), pictures(5)])
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
+def test_a_model_of_words_states_exactly_what_torch_counts(name):
+    make, batch_of = OF_WORDS[name]
+    checks.states_its_operations(make(), [batch_of(SENTENCES), batch_of(SENTENCES[:1] * 2)])
 
 
 @pytest.mark.parametrize("name", RECURRENT | OTHERS)
@@ -88,9 +109,8 @@ def test_every_kind_counts_and_is_counted_here(kind):
         dimensions = Dimensions(3, 11, height=8, width=8) if reads_pictures(kind) else Dimensions(13, 11)
         model = module.build(module.Config(), dimensions)
     assert isinstance(model, Counted), f"{kind} has no method `flops`"
-    assert any(name.split()[0] == kind for name in MAKERS | LABELLING_PICTURES), (
-        f"{kind} is not compared with torch's counter"
-    )
+    compared = MAKERS | OF_WORDS | LABELLING_PICTURES
+    assert any(name.split()[0] == kind for name in compared), f"{kind} is not compared with torch's counter"
 
 
 def test_a_token_of_the_transformer_by_hand():

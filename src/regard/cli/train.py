@@ -25,19 +25,25 @@ regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k training.m
 regard train recipes/cmudict.yaml --seeds 3
 """
 
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder. [default: runs/NAME-OF-THE-RECIPE]")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Refuse to go on with a run that is there.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train so often, with seed, seed + 1, ...")]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show every setting, and stop.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Prepare the data, show the plan, and stop.")]
+
 
 def command(
     recipe: RecipeFile,
     settings: Settings = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder. [default: runs/NAME-OF-THE-RECIPE]")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse to go on with a run that is there.")] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train so often, with seed, seed + 1, ...")] = 1,
+    output: Output = None,
+    fresh: Fresh = False,
+    seeds: Seeds = 1,
     device: Device = "auto",
     threads: Threads = None,
-    print_config: Annotated[bool, typer.Option("--print-config", help="Show every setting, and stop.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Prepare the data, show the plan, and stop.")] = False,
+    print_config: PrintConfig = False,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:

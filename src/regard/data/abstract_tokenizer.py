@@ -29,7 +29,7 @@ _EFFECTS = {
 
 
 class TokenizerConfig(Config):
-    """How text becomes ids: learnt subwords, characters, words, or symbols that are given apart already.
+    """How text becomes ids: learnt subwords, characters, words, symbols that are given apart already, or bytes.
 
     Of kind `labels` a whole target is one symbol, the label of its source; of kind `tags` a target has one symbol for
     each word of its source. Of a label, only what stands before the first `until` counts: with ":" `NUM:date` is `NUM`.
@@ -38,7 +38,7 @@ class TokenizerConfig(Config):
     or the smoothing exponent of unigram sampling (Kudo 2018); 0 means one fixed segmentation.
     """
 
-    kind: Literal["unigram", "bpe", "characters", "words", "symbols", "labels", "tags"] = "unigram"
+    kind: Literal["unigram", "bpe", "characters", "words", "symbols", "bytes", "labels", "tags"] = "unigram"
     size: int = Field(8000, ge=8, le=1_000_000)
     sampling: float = Field(0.0, ge=0.0, le=1.0)
     character_coverage: float = Field(1.0, gt=0.9, le=1.0)

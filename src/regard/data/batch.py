@@ -34,9 +34,14 @@ class Batch(NamedTuple):
         return self.target[:, 1:]
 
     @property
+    def num_labels(self) -> Int[Tensor, " batch"]:
+        """Labels of each row that count (not `PAD`)."""
+        return (self.labels != PAD).sum(1)
+
+    @property
     def num_target_tokens(self) -> int:
         """Labels that count (not `PAD`)."""
-        return int((self.labels != PAD).sum())
+        return int(self.num_labels.sum())
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""

@@ -317,6 +317,18 @@ def _refuse_empty_side(config: DataConfig, train: Sequence[Corpus], held_out: Se
             )
 
 
+def learn_target(config: DataConfig, base: Path) -> Tokenizer:
+    """The target's tokenizer alone, for a source whose tokenizer is there already.
+
+    Raises:
+        UsageError: the recipe names one tokenizer for both sides, or one that cannot be learnt as asked.
+        DataError: a corpus is missing, or cannot be read.
+    """
+    if config.target_tokenizer is None:
+        raise UsageError("the source's tokenizer is given, so data needs `target_tokenizer` in place of `tokenizer`")
+    return learn(config.target_tokenizer, _texts(open_split(config, base)[0], sides=(1,)))
+
+
 def _learn_once(config: DataConfig, corpora: Sequence[Corpus], cache: Path) -> Vocabularies:
     configs = (config.tokenizer, config.source_tokenizer, config.target_tokenizer)
     tokenizers = [x and x.model_dump(exclude={"sampling"}) for x in configs]

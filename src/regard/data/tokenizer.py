@@ -6,6 +6,7 @@ from pathlib import Path
 from regard.data.abstract_tokenizer import SUBWORD_KINDS
 from regard.data.abstract_tokenizer import Tokenizer as Tokenizer
 from regard.data.abstract_tokenizer import TokenizerConfig as TokenizerConfig
+from regard.data.byte_tokenizer import ByteTokenizer, read_bytes_file
 from regard.data.sentencepiece_tokenizer import SentencePieceTokenizer, learn_subwords
 from regard.data.simple_tokenizers import ListTokenizer, learn_list, read_list
 from regard.errors import ModelError
@@ -21,12 +22,14 @@ def learn(config: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
         UsageError: `texts` does not suit `config`: the message says what would.
         DataError: there is no text.
     """
+    if config.kind == "bytes":
+        return ByteTokenizer()
     return learn_subwords(config, texts) if config.kind in SUBWORD_KINDS else learn_list(config, texts)
 
 
 def find(folder: Path, name: str) -> Path | None:
     """The tokenizer's file, or None where there is none of that name."""
-    for suffix in (SentencePieceTokenizer.suffix, ListTokenizer.suffix):
+    for suffix in (SentencePieceTokenizer.suffix, ByteTokenizer.suffix, ListTokenizer.suffix):
         if (path := folder / f"{name}{suffix}").is_file():
             return path
     return None
@@ -49,4 +52,6 @@ def load(folder: Path, name: str) -> Tokenizer:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if path.suffix == SentencePieceTokenizer.suffix:
         return SentencePieceTokenizer(content, origin=str(path))
+    if path.name.endswith(ByteTokenizer.suffix):
+        return read_bytes_file(content, origin=str(path))
     return read_list(content, origin=str(path))

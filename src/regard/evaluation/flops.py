@@ -17,12 +17,17 @@ PASSES_OF_TRAINING = 3
 TYPICAL_LENGTH = 25
 
 
+def forward_flops(model: nn.Module, batch: Batch) -> int:
+    """Operations of one forward pass over `batch`; 0 for a model that does not count."""
+    return model.flops(batch) if isinstance(model, Counted) else 0
+
+
 def training_flops(model: nn.Module, batch: Batch) -> int:
     """Operations of one forward and backward pass over `batch`; 0 for a model that does not count.
 
     Recomputing what was not kept, the optimizer's work and the drawing of samples are not counted.
     """
-    return PASSES_OF_TRAINING * model.flops(batch) if isinstance(model, Counted) else 0
+    return PASSES_OF_TRAINING * forward_flops(model, batch)
 
 
 def flops_per_token(model: nn.Module, dimensions: Dimensions, length: int = TYPICAL_LENGTH) -> float | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from regard.checkpoint.model_folder import describe, dimensions_of
+from regard.checkpoint.checkpoints import Checkpoint
+from regard.checkpoint.model_folder import LoadedModel, describe, dimensions_of
 from regard.checkpoint.resume import check_resume, compare_recipes
 from regard.checkpoint.run_folder import RECIPE, RunFolder
 from regard.config.document import parse_yaml
@@ -22,7 +23,8 @@ from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Sa
 from regard.pipelines.features import with_features
 from regard.pipelines.finish import publish_model
 from regard.pipelines.pretrained import bring_pretrained
-from regard.pipelines.start import open_start, refuse_misfit, start_from
+from regard.pipelines.start import open_start, refuse_metric, refuse_misfit, start_from, start_vocabularies
+from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint, vocabularies_of
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model, Pretrained
@@ -104,6 +106,7 @@ class Job:
     card: dict[str, Any]
     prepared: Prepared
     notes: list[str]
+    teacher: Model | None = None
     last_saved: int = 0
     num_failed_saves: int = 0
     validated: Validated = field(default_factory=lambda: Validated({}, {}, []))
@@ -136,7 +139,13 @@ class Job:
         training, batches = self.recipe.training, _batches(self.recipe, self.dataset)
         try:
             yield from train(
-                self.model, batches, training, evaluate=evaluate, state=self.state, should_stop=should_stop
+                self.model,
+                batches,
+                training,
+                evaluate=evaluate,
+                state=self.state,
+                teacher=self.teacher,
+                should_stop=should_stop,
             )
         except Stopped:
             yield Finished(self.state.position.step, "stopped")
@@ -253,9 +262,12 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     changes = _changes(run, recipe)
     checkpoint = run.newest()
     start = open_start(recipe.training.start_from) if recipe.training.start_from and checkpoint is None else None
-    vocabularies = None if start is None else start.vocabularies
-    dataset = prepare(recipe.data, vocabularies if checkpoint is None else Vocabularies.load(checkpoint.folder))
+    teacher = None if recipe.training.teacher is None else open_teacher(recipe.training.teacher, device=place)
+    dataset = prepare(recipe.data, _given_vocabularies(recipe, checkpoint, start, teacher))
     card = run_card(recipe, dataset.vocabularies, machine=machine, device=str(place), command=command)
+    if teacher is not None:
+        refuse_other_vocabularies(teacher, dataset.vocabularies)
+        card["data"] |= teacher_fingerprint(teacher)
     _check_data(run, card)
     card["signatures"] = run.card().get("signatures", {})
     dimensions = dimensions_of(dataset.vocabularies)
@@ -263,8 +275,9 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     torch.manual_seed(recipe.training.seed)
     model = recipe.build(dimensions).to(place)
     refuse_misfit(model, dataset.vocabularies, recipe.kind)
+    refuse_metric(model, recipe.training.metric, recipe.kind)
     if start is not None:
-        start_from(model, start)
+        start_from(model, start, dataset.vocabularies, recipe.kind)
     elif checkpoint is None and isinstance(model, Pretrained):
         bring_pretrained(model)
     state = TrainerState(model, recipe.training)
@@ -282,7 +295,19 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     run.write_card(card)
     prepared = _describe(recipe, run, dataset, model, state, machine, [*notes, *changes, *dataset.report])
     notes.clear()
-    return Job(recipe, run, dataset, model, state, card, prepared, notes, last_saved=state.position.step)
+    taught_by = None if teacher is None else teacher.model
+    return Job(recipe, run, dataset, model, state, card, prepared, notes, taught_by, last_saved=state.position.step)
+
+
+def _given_vocabularies(
+    recipe: Recipe, checkpoint: Checkpoint | None, start: LoadedModel | None, teacher: LoadedModel | None
+) -> Vocabularies | None:
+    """Those of the run so far, else of the model that it starts from, else of its teacher; None: learn new ones."""
+    if checkpoint is not None:
+        return Vocabularies.load(checkpoint.folder)
+    if start is not None and (taken := start_vocabularies(start, recipe.kind, recipe.data)) is not None:
+        return taken
+    return None if teacher is None else vocabularies_of(teacher, recipe.data)
 
 
 def _batches(recipe: Recipe, dataset: Dataset) -> Batches:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from torch import nn
 
-from regard.checkpoint.model_folder import LoadedModel, load_model
-from regard.data.dataset import Vocabularies
+from regard.checkpoint.model_folder import CONFIG, LoadedModel, load_model
+from regard.data.dataset import DataConfig, Vocabularies, learn_target
+from regard.data.tokenizer import Tokenizer
 from regard.errors import UsageError
-from regard.protocol import Decodable, Labeller
+from regard.pipelines.validation import MEASURED
+from regard.protocol import Decodable, Labeller, Model
 
 _SHOWN = 3
 
@@ -21,16 +23,37 @@ def open_start(folder: str) -> LoadedModel:
     return load_model(Path(folder).expanduser())
 
 
-def start_from(model: nn.Module, start: LoadedModel) -> None:
-    """Give `model` the weights of `start`.
+def start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Vocabularies | None:
+    """Those of a model of the same kind; a model of another kind has other targets, so new ones are learnt: None.
+
+    What a language model has read, a model that begins with its body reads as source, cut as the language model cut it.
 
     Raises:
-        UsageError: they are another model's.
+        UsageError: the recipe wants the source cut in another way.
     """
-    ours, theirs = model.state_dict(), start.model.state_dict()
+    if _kind(start) == kind:
+        return start.vocabularies
+    if start.model.reads_source:
+        return None
+    read = start.vocabularies.target
+    if data.source_tokenizer is None or data.source_tokenizer.kind != read.kind:
+        raise UsageError(
+            f"training.start_from: {start.folder} reads pieces of kind {read.kind}, and this model will read them too; "
+            f"set data.source_tokenizer to {{kind: {read.kind}}}"
+        )
+    return Vocabularies(read, learn_target(data, Path()))
+
+
+def start_from(model: Model, start: LoadedModel, vocabularies: Vocabularies, kind: str) -> None:
+    """Give `model`, of `kind`, the weights of `start`; of a model of another kind, those of the body that both have.
+
+    Raises:
+        UsageError: they are another model's, or the body reads another source.
+    """
+    ours, theirs = _to_begin_with(model, start, vocabularies, kind)
     differences = [
         f"{name} is {_shape(ours, name)} here and {_shape(theirs, name)} there"
-        for name in sorted({*ours, *theirs})
+        for name in sorted({*ours.state_dict(), *theirs.state_dict()})
         if _shape(ours, name) != _shape(theirs, name)
     ]
     if differences:
@@ -39,28 +62,75 @@ def start_from(model: nn.Module, start: LoadedModel) -> None:
             f"training.start_from: {start.folder} holds another model than the recipe describes: "
             f"{'; '.join(differences[:_SHOWN])}{more}; take its block `model` over"
         )
-    model.load_state_dict(theirs)
+    ours.load_state_dict(theirs.state_dict())
 
 
-def refuse_misfit(model: nn.Module, vocabularies: Vocabularies, kind: str) -> None:
+def _to_begin_with(
+    model: Model, start: LoadedModel, vocabularies: Vocabularies, kind: str
+) -> tuple[nn.Module, nn.Module]:
+    """What gets weights and what has them: the two models, or their bodies."""
+    theirs = start.model
+    if _kind(start) == kind:
+        return model, theirs
+    if model.body is None or model.body != theirs.body:
+        raise UsageError(
+            f"training.start_from: {start.folder} holds a model of kind {_kind(start)}, and there is no part of it "
+            f"with which one of kind {kind} can begin"
+        )
+    ours = getattr(model, model.body)
+    if ours is None:
+        raise UsageError(
+            f"training.start_from: the recipe's model has no `{model.body}` that could be filled with that of "
+            f"{start.folder}; describe it in the block `model`, as in {start.folder / CONFIG}"
+        )
+    if start.vocabularies.source != vocabularies.source:
+        raise UsageError(
+            f"training.start_from: the model of {start.folder} reads another source than this one; take its "
+            "source_tokenizer over"
+        )
+    return ours, getattr(theirs, model.body)
+
+
+def _kind(start: LoadedModel) -> str:
+    return str(start.config.model_dump()["kind"])
+
+
+def refuse_misfit(model: Model, vocabularies: Vocabularies, kind: str) -> None:
     """Accept a model that generates texts for targets that are texts, and one that labels for labels and tags.
 
     Raises:
-        UsageError: it is the other way round.
+        UsageError: it is the other way round, or a tokenizer is not of the one kind that the model can do with.
     """
-    target = vocabularies.target
+    source, target = vocabularies
+    needed = (("source", source, model.source_kind), ("target", target, model.target_kind))
+    for side, tokenizer, wanted in needed:
+        if wanted is not None and (not isinstance(tokenizer, Tokenizer) or tokenizer.kind != wanted):
+            raise UsageError(f"a model of kind {kind} needs data.{side}_tokenizer: {{kind: {wanted}}}")
     if not target.ends_with_eos and not isinstance(model, Labeller):
         raise UsageError(
-            f"a model of kind {kind} generates texts, but data.target_tokenizer is of kind {target.kind}; "
+            f"a model of kind {kind} gives no labels, but data.target_tokenizer is of kind {target.kind}; "
             "take another one of the two"
         )
-    if target.ends_with_eos and not isinstance(model, Decodable):
+    if target.ends_with_eos and isinstance(model, Labeller) and not isinstance(model, Decodable):
         raise UsageError(
             f"a model of kind {kind} gives labels, but the target tokenizer is of kind {target.kind}; "
             "set data.target_tokenizer to {kind: labels}, or {kind: tags} for one a word"
         )
 
 
-def _shape(state: dict[str, object], name: str) -> str:
-    tensor = state.get(name)
-    return "missing" if tensor is None else " x ".join(map(str, getattr(tensor, "shape", ())))
+def refuse_metric(model: Model, metric: str, kind: str) -> None:
+    """Accept a metric that this model can be measured by.
+
+    Raises:
+        UsageError: the metric is of what a model says, and this one says nothing.
+    """
+    if MEASURED[metric] and not isinstance(model, Decodable | Labeller):
+        raise UsageError(
+            f"training.metric is {metric}, but a model of kind {kind} neither generates texts nor gives labels; "
+            "take loss or perplexity"
+        )
+
+
+def _shape(module: nn.Module, name: str) -> str:
+    tensor = module.state_dict().get(name)
+    return "missing" if tensor is None else " x ".join(map(str, tensor.shape))

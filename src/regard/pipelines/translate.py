@@ -1,10 +1,10 @@
 """Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal
 
 import torch
 
@@ -19,29 +19,13 @@ from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
 from regard.pipelines.dictionary import replaced
-from regard.pipelines.generate import BATCH_SIZE, Engine, Request, TorchEngine, generate
+from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
 from regard.protocol import Decodable
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
-Result = TypeVar("Result")
-
-
-@runtime_checkable
-class Run(Protocol):
-    """Where a computation with the models runs: here, or (in a server) in the one thread that computes."""
-
-    def __call__(self, compute: Callable[[], Result]) -> Result:
-        """The result of `compute`."""
-        ...
-
-
-def at_once(compute: Callable[[], Result]) -> Result:
-    """Here and now."""
-    return compute()
-
 
 # The model that comes with the package.
 SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"

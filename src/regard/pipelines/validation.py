@@ -1,6 +1,5 @@
 """Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from regard.pipelines.generate import Request, TorchEngine, generate
 from regard.pipelines.label import as_learnt, best_labels, label, label_pictures, picture_batches, rows_of_pictures
 from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS
+from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
 
 BATCH_TOKENS = 4096
@@ -90,7 +90,7 @@ def _loss(model: nn.Module, dataset: Dataset, should_stop: Callable[[], bool]) -
         loss = sequence_loss(model(batch.to(device)), batch.labels)
         total, num_tokens = total + float(loss.nll), num_tokens + loss.num_tokens
     nll = total / max(num_tokens, 1)
-    return {"loss": nll, "perplexity": math.exp(min(nll, 700.0))}
+    return {"loss": nll, "perplexity": perplexity(nll)}
 
 
 class _Interruptible(TorchEngine):

@@ -24,7 +24,7 @@ from regard.serve.models import Models, ServedModel
 from regard.show.document import Document, describe, details, document, influences, with_details
 from regard.show.page import SERVED_POLICY, page
 from regard.symbols import BOS, EOS, PAD
-from regard.training.loss import js_divergence
+from regard.training.information import js_divergence
 
 MOST_TRACES = 64
 MOST_BYTES = 512 << 20  # of all traces kept

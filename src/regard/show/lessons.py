@@ -14,7 +14,7 @@ from torch import Tensor
 from regard.layers.positional_encoding import sinusoids
 from regard.pipelines.trace import Seen, SentenceTrace
 from regard.show.sentence import Side
-from regard.training.loss import entropy, js_divergence, kl_divergence
+from regard.training.information import entropy, js_divergence, kl_divergence
 
 SHOWN = 3  # summands, components and words that are written out
 INTERESTING = 0.75  # a weight: where it is 1, there is little to be seen of a softmax
@@ -113,7 +113,7 @@ def _is_word(piece: str) -> bool:
 
 
 def _plain(pieces: Sequence[str]) -> list[str]:
-    return [piece.removeprefix("▁") or "▁" for piece in pieces]
+    return [piece.removeprefix("▁") or "␣" for piece in pieces]
 
 
 def _number(value: float, digits: int = 3) -> str:

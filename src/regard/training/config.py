@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from regard.config.base import Config
+from regard.training.distillation import TeacherConfig
+from regard.training.finetuning import FinetuningConfig
 from regard.training.optimizer import Adam, OptimizerConfig
 from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
@@ -54,6 +56,8 @@ class TrainingConfig(Config):
     accumulate: int = Field(default=1, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
+    teacher: TeacherConfig | None = None  # learn from another model's distributions, too
+    finetuning: FinetuningConfig | None = None  # parts learn at rates of their own, and not all from the beginning
     optimizer: OptimizerConfig = Adam()
     schedule: ScheduleConfig = InverseSqrt()
     clip_norm: float | None = Field(default=1.0, gt=0)
@@ -82,6 +86,16 @@ class TrainingConfig(Config):
             raise ValueError("reward weighs plain probabilities; set label_smoothing to 0")
         if self.reward is not None and self.start_from is None:
             raise ValueError("reward is the second stage of training; name the first stage's model in start_from")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_is_the_only_other_objective(self) -> "TrainingConfig":
+        if self.teacher is not None and self.reward is not None:
+            raise ValueError(
+                "teacher and reward are two stages of training: learn from one, then start_from the result"
+            )
+        if self.teacher is not None and self.teacher.weight == 1 and self.label_smoothing:
+            raise ValueError("with teacher.weight 1 the targets do not count; set label_smoothing to 0")
         return self
 
     @property

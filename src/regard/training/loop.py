@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import UsageError, UserError
-from regard.evaluation.flops import training_flops
 from regard.protocol import Batch
 from regard.symbols import PAD
 from regard.training.config import TrainingConfig as TrainingConfig
 from regard.training.events import Evaluated, Event, Finished, Improved, Reason, Skipped, Step
-from regard.training.loss import Loss, sequence_loss
+from regard.training.finetuning import freeze
+from regard.training.information import perplexity
+from regard.training.loss import sequence_loss
 from regard.training.numerics import autocast
-from regard.training.reward import weighted_batches
+from regard.training.objective import Objective
 from regard.training.schedule import learning_rate
 from regard.training.state import Position, TrainerState
 
@@ -40,6 +41,7 @@ def train(
     *,
     evaluate: Callable[[nn.Module, int], dict[str, float]],
     state: TrainerState,
+    teacher: nn.Module | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Event]:
@@ -48,14 +50,15 @@ def train(
     After any event the caller may save `model.state_dict()`, `state.tensors()` and `state.values()`: a run
     resumed from there goes on bit for bit like this one. `evaluate(model, step)` gets the model in
     evaluation mode, without gradients, holding the averaged weights where there are any; it gives scores by
-    name, among them `config.metric`; random numbers it uses are given back. `should_stop` is asked before
-    every step. An interrupted run evaluates nothing any more; any other end is evaluated.
+    name, among them `config.metric`; random numbers it uses are given back. `teacher` is the model of
+    `config.teacher`, on the same device. `should_stop` is asked before every step. An interrupted run
+    evaluates nothing any more; any other end is evaluated.
 
     Raises:
         UserError: five batches in a row gave no finite loss, or one did and `nonfinite` is "stop".
         UsageError: `evaluate` does not give the metric that decides.
     """
-    now, number = state.position, -1
+    now, number, objective = state.position, -1, Objective(config, teacher)
     epoch: Sequence[Batch] = ()
     while True:
         if should_stop():
@@ -72,7 +75,7 @@ def train(
         if number != now.epoch:
             number, epoch = now.epoch, _batches_of(batches, now.epoch)
         group = [epoch[index] for index in range(now.batch, min(now.batch + config.accumulate, len(epoch)))]
-        yield _advance(model, group, config, state=state, num_batches=len(epoch), clock=clock)
+        yield _advance(model, group, objective, state=state, num_batches=len(epoch), clock=clock)
         if now.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise UserError(
                 f"{MAX_SKIPPED_IN_A_ROW} batches in a row could not be learnt from after step {now.step}; "
@@ -149,8 +152,7 @@ def validation_loss(
         nll += loss.nll.cpu()
         num_tokens += loss.num_tokens
     mean = float(nll) / max(1, num_tokens)
-    # exp overflows a double beyond 709 nats.
-    return {"loss": mean, "perplexity": math.exp(mean) if mean < 700 else math.inf}
+    return {"loss": mean, "perplexity": perplexity(mean)}
 
 
 class _Sums(NamedTuple):
@@ -163,14 +165,14 @@ class _Sums(NamedTuple):
 def _advance(
     model: nn.Module,
     group: list[Batch],
-    config: TrainingConfig,
+    objective: Objective,
     *,
     state: TrainerState,
     num_batches: int,
     clock: Callable[[], float],
 ) -> Step | Skipped:
     """One update from the batches of `group`, or none if there is something wrong with it."""
-    now, optimizer, started = state.position, state.optimizer, clock()
+    now, optimizer, config, started = state.position, state.optimizer, objective.config, clock()
     epoch = now.epoch + 1
     rate = learning_rate(
         config.schedule,
@@ -179,11 +181,13 @@ def _advance(
         reductions=now.reductions,
     )
     model.train()
+    if config.finetuning is not None:
+        freeze(model, config.finetuning, now.epoch)
     num_tokens = sum(batch.num_target_tokens for batch in group)
     optimizer.zero_grad(set_to_none=True)
     reason, loss, nll, norm = "no target tokens", 0.0, 0.0, 0.0
     if num_tokens:
-        sums = _gradients(model, group, config, num_tokens=num_tokens, now=now)
+        sums = _gradients(model, group, objective, num_tokens=num_tokens, now=now)
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         total_norm = torch.nn.utils.get_total_norm(gradients)
         # The only wait for a GPU in a step: the three numbers are read at once, before the weights change.
@@ -194,7 +198,7 @@ def _advance(
         if config.clip_norm is not None and norm > config.clip_norm:
             torch._foreach_mul_(gradients, config.clip_norm / norm)
         for parameters in optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["scale"]
         optimizer.step()
         now.step += 1
         if state.average is not None:
@@ -233,15 +237,13 @@ def _num_source_tokens(group: list[Batch]) -> int:
     return sum(int((batch.source != PAD).sum()) for batch in group if not batch.source.is_floating_point())
 
 
-def _gradients(
-    model: nn.Module, group: list[Batch], config: TrainingConfig, *, num_tokens: int, now: Position
-) -> _Sums:
+def _gradients(model: nn.Module, group: list[Batch], objective: Objective, *, num_tokens: int, now: Position) -> _Sums:
     """Leave the gradient of the loss per token in the parameters; batches too large for the GPU are split."""
     pieces = list(group)
     for _ in range(MAX_SPLITS):
         pieces = [piece for batch in pieces for piece in _split(batch, now.split_above)]
         try:
-            return _backward(model, pieces, config, num_tokens=num_tokens, now=now)
+            return _backward(model, pieces, objective, num_tokens=num_tokens, now=now)
         except torch.OutOfMemoryError:
             now.split_above = max(_size(piece) for piece in pieces)
         # Outside of the handler, so that the traceback no longer keeps the activations alive.
@@ -270,33 +272,12 @@ def _split(batch: Batch, split_above: int | None) -> list[Batch]:
     return parts
 
 
-def _backward(
-    model: nn.Module, pieces: list[Batch], config: TrainingConfig, *, num_tokens: int, now: Position
-) -> _Sums:
+def _backward(model: nn.Module, pieces: list[Batch], objective: Objective, *, num_tokens: int, now: Position) -> _Sums:
     device = next(model.parameters()).device
     total, nll = torch.zeros((), device=device), torch.zeros((), device=device)
     for piece in pieces:
-        for number, loss in enumerate(_losses(model, piece, config, now)):
+        for number, loss in enumerate(objective.losses(model, piece, now)):
             (loss.total / num_tokens).backward()
             total = total + loss.total.detach()
             nll = nll + loss.nll if number == 0 else nll
     return _Sums(total, nll)
-
-
-def _losses(model: nn.Module, batch: Batch, config: TrainingConfig, now: Position) -> Iterator[Loss]:
-    """What is minimised, in parts whose gradients add up; the first is that of the targets themselves."""
-    device = next(model.parameters()).device
-    precision: Literal["bf16", "fp32"] = "bf16" if now.precision == "bf16" else "fp32"
-    if config.reward is None:
-        now.flops += training_flops(model, batch)
-        with autocast(precision, device):
-            # The labels stay where they are: see `sequence_loss`.
-            loss = sequence_loss(model(batch.to(device)), batch.labels, label_smoothing=config.label_smoothing)
-        yield loss
-        return
-    seed = (config.seed << 32) + now.step
-    for part, weights in weighted_batches(model, batch.to(device), config.reward, seed=seed):
-        now.flops += training_flops(model, part)
-        with autocast(precision, device):
-            loss = sequence_loss(model(part), part.labels, weights=weights)
-        yield loss

@@ -1,17 +1,13 @@
-"""What training minimises, and the quantities of information theory that it comes from."""
+"""What training minimises: cross entropy (see `regard.training.information`) of the targets."""
 
-import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from regard.protocol import Output
 from regard.symbols import PAD
 from regard.training.chunked_cross_entropy import linear_cross_entropy
-
-Unit = Literal["nats", "bits"]
 
 
 class Loss(NamedTuple):
@@ -38,7 +34,12 @@ def sequence_loss(
     That is torch's convention of label smoothing e; tensor2tensor's and fairseq's spread e over the other
     V - 1 tokens only. `labels` may stay on the CPU while the output is on a GPU, which spares the GPU a wait.
     A batch without any label gives 0, not NaN. With `weights`, sentence b counts weights[b] times in `total`.
+    Of a model with several voices it is their mean.
     """
+    voices = output.voices
+    if voices > 1:
+        labels = labels.repeat(voices, 1)
+        weights = None if weights is None else weights.repeat(voices)
     flat = labels.reshape(-1)
     rows = (flat != PAD).nonzero().squeeze(1)
     row_weights = None if weights is None else weights.index_select(0, (rows // labels.size(1)).to(weights.device))
@@ -55,46 +56,8 @@ def sequence_loss(
         label_smoothing=label_smoothing,
         row_weights=row_weights,
     )
+    if voices > 1:
+        total, nll = total / voices, nll / voices
     if output.penalty is not None:
         total = total + output.penalty
-    return Loss(total, nll, rows.numel())
-
-
-def entropy(p: Float[Tensor, "*batch outcomes"], unit: Unit = "nats") -> Float[Tensor, "*batch"]:
-    """H(p) = - sum_i p_i log p_i, with 0 log 0 = 0."""
-    return -torch.xlogy(p, p).sum(-1) / _nats_per(unit)
-
-
-def cross_entropy(
-    p: Float[Tensor, "*batch outcomes"], q: Float[Tensor, "*batch outcomes"], unit: Unit = "nats"
-) -> Float[Tensor, "*batch"]:
-    """H(p, q) = - sum_i p_i log q_i = H(p) + KL(p || q): the mean code length of p with a code made for q.
-
-    Infinite where q gives no probability to something that happens under p.
-    """
-    return -torch.xlogy(p, q).sum(-1) / _nats_per(unit)
-
-
-def kl_divergence(
-    p: Float[Tensor, "*batch outcomes"], q: Float[Tensor, "*batch outcomes"], unit: Unit = "nats"
-) -> Float[Tensor, "*batch"]:
-    """KL(p || q) = sum_i p_i log(p_i / q_i): what a code made for q wastes on p (Kullback and Leibler 1951)."""
-    # One term at a time: H(p, q) - H(p) would cancel, and give inf - inf for no reason.
-    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1) / _nats_per(unit)
-
-
-def js_divergence(
-    p: Float[Tensor, "*batch outcomes"], q: Float[Tensor, "*batch outcomes"], unit: Unit = "nats"
-) -> Float[Tensor, "*batch"]:
-    """JSD(p, q) = KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) / 2: symmetric, at most ln 2 nats or 1 bit.
-
-    Its square root is a metric (Endres and Schindelin 2003); this is not the square root.
-    """
-    mean = (p + q) / 2
-    divergence = (kl_divergence(p, mean) + kl_divergence(q, mean)) / 2
-    # Rounding must not carry it over its bounds, where the root of a negative number waits.
-    return divergence.clamp(0.0, math.log(2.0)) / _nats_per(unit)
-
-
-def _nats_per(unit: Unit) -> float:
-    return math.log(2.0) if unit == "bits" else 1.0
+    return Loss(total, nll, rows.numel() // voices)

@@ -1,5 +1,6 @@
 """The rules by which gradients move the parameters."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from regard.config.base import Config
+from regard.training.finetuning import FinetuningConfig, groups_of, scales
 
 
 class AdamW(Config):
@@ -46,13 +48,22 @@ class SGD(Config):
 OptimizerConfig = Annotated[AdamW | Adam | SGD, Field(discriminator="kind")]
 
 
-def build_optimizer(model: nn.Module, config: AdamW | Adam | SGD) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: AdamW | Adam | SGD, finetuning: FinetuningConfig | None = None
+) -> torch.optim.Optimizer:
     """The optimizer of all parameters of `model` that learn; its rate is set anew before every step.
+
+    Every group of parameters has a `scale`, with which the schedule's rate is multiplied: 1, or as `finetuning` says.
 
     Weight decay spares biases and norms, that is everything with fewer than two axes: pulling those to 0
     only biases the model.
     """
-    groups = _groups(model, 0.0 if isinstance(config, Adam) else config.weight_decay)
+    parts: list[tuple[float, Iterable[nn.Parameter]]] = [(1.0, model.parameters())]
+    if finetuning is not None:
+        parameters = groups_of(model)
+        parts = list(zip(scales(finetuning, len(parameters)), parameters, strict=True))
+    weight_decay = 0.0 if isinstance(config, Adam) else config.weight_decay
+    groups = [group for scale, part in parts for group in _groups(part, scale, weight_decay)]
     if isinstance(config, SGD):
         return torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, nesterov=config.nesterov, fused=True)
     # The fused kernels make one pass over the memory instead of about ten.
@@ -60,9 +71,12 @@ def build_optimizer(model: nn.Module, config: AdamW | Adam | SGD) -> torch.optim
     return make(groups, lr=0.0, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=True)
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _groups(part: Iterable[nn.Parameter], scale: float, weight_decay: float) -> list[dict[str, Any]]:
+    parameters = [parameter for parameter in part if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
     others = [parameter for parameter in parameters if parameter.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay, "scale": scale},
+        {"params": others, "weight_decay": 0.0, "scale": scale},
+    ]
     return [group for group in groups if group["params"]]

@@ -56,6 +56,18 @@ class Linear(Config):
     final: float = Field(default=0.0, ge=0, le=1)
 
 
+class Slanted(Config):
+    """Up in a straight line for the share `cut` of the run, then down; from and to peak / `ratio` (STLR).
+
+    Howard and Ruder 2018, eq. 3: p = t / cut, else 1 - (t - cut) / (T - cut); rate = peak (1 + p (ratio - 1)) / ratio.
+    """
+
+    kind: Literal["slanted"] = "slanted"
+    learning_rate: float = Field(default=1e-2, gt=0)
+    cut: float = Field(default=0.1, gt=0, lt=1)
+    ratio: float = Field(default=32.0, ge=1)
+
+
 class Plateau(Config):
     """Multiplied by `factor` whenever `patience` evaluations in a row brought no better score."""
 
@@ -66,11 +78,12 @@ class Plateau(Config):
     patience: int = Field(default=2, gt=0)
 
 
-ScheduleConfig = Annotated[Noam | Constant | InverseSqrt | Cosine | Linear | Plateau, Field(discriminator="kind")]
+AnySchedule = Noam | Constant | InverseSqrt | Cosine | Linear | Slanted | Plateau
+ScheduleConfig = Annotated[AnySchedule, Field(discriminator="kind")]
 
 
 def learning_rate(
-    schedule: Noam | Constant | InverseSqrt | Cosine | Linear | Plateau,
+    schedule: AnySchedule,
     *,
     step: int,
     progress: float = 0.0,
@@ -86,6 +99,10 @@ def learning_rate(
     if isinstance(schedule, Noam):
         ramp = min(step**-0.5, step * schedule.warmup**-1.5)
         return schedule.factor * float(schedule.size**-0.5 * ramp)
+    if isinstance(schedule, Slanted):
+        rising = progress / schedule.cut
+        height = rising if rising < 1 else 1 - (progress - schedule.cut) / (1 - schedule.cut)
+        return schedule.learning_rate * (1 + height * (schedule.ratio - 1)) / schedule.ratio
     rate = schedule.learning_rate * (min(1.0, step / schedule.warmup) if schedule.warmup else 1.0)
     if isinstance(schedule, InverseSqrt):
         rate *= min(1.0, math.sqrt(schedule.warmup / step))

@@ -55,7 +55,7 @@ class TrainerState:
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         device = next(model.parameters()).device
-        self.optimizer = build_optimizer(model, config.optimizer)
+        self.optimizer = build_optimizer(model, config.optimizer, config.finetuning)
         self.average = None if config.average_decay is None else MovingAverage(model, config.average_decay)
         self.position = Position(precision=resolve_precision(config.precision, device))
 

@@ -1,0 +1,64 @@
+"""English questions, and some sentences, for a language model: a line each, lower case, words and marks apart.
+
+    python recipes/question_text.py DATA questions/text.txt questions/trec.txt
+
+DATA has chat-self-dialogue/, tatoeba/ and text-classification/trec/. The second file gets the training questions of
+TREC, without their labels; the first gets them too, with every question of the other corpora and every fourth of
+their other sentences. Needs nothing but Python.
+"""
+
+import gzip
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_APART = re.compile(r"(n't|'(?:s|m|d|re|ve|ll))(?![\w])|([^\w\s'])|((?<![\w])'|'(?![\w]))")
+_STRAIGHT = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
+_SENTENCE = re.compile(r"(?<=[.?!])\s+")
+EVERY = 4
+
+
+def columns(path: Path, number: int) -> Iterator[str]:
+    """One column, from 0, of a gzip table."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.rstrip("\n").split("\t")[number]
+
+
+def apart(sentence: str) -> str:
+    """`What's that?` becomes `what 's that ?`, as TREC has it."""
+    return " ".join(_APART.sub(r" \1\2\3 ", sentence.translate(_STRAIGHT).lower()).split())
+
+
+def chosen(texts: Iterator[str]) -> Iterator[str]:
+    """All questions and every `EVERY`-th of the other sentences, each once."""
+    seen: set[str] = set()
+    for text in texts:
+        for sentence in _SENTENCE.split(text):
+            spaced = apart(sentence)
+            if spaced in seen or not 3 <= len(spaced.split()) <= 40:
+                continue
+            seen.add(spaced)
+            if spaced.endswith("?") or len(seen) % EVERY == 0:
+                yield spaced
+
+
+def main(data: Path, text: Path, trec: Path) -> None:
+    """Write the two files."""
+    questions = [
+        line.partition(" ")[2].strip().lower() for line in (data / "text-classification/trec/train.txt").open()
+    ]
+    sources = (
+        columns(data / "chat-self-dialogue/train.tsv.gz", 3),
+        columns(data / "tatoeba/en-de.train.tsv.gz", 0),
+        columns(data / "tatoeba/en-fr.train.tsv.gz", 0),
+    )
+    others = list(chosen(sentence for source in sources for sentence in source))
+    for path, lines in ((text, [*questions, *others]), (trec, questions)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""The teacher of a run: another model's folder, and what it must have in common with the student."""
+
+from pathlib import Path
+
+import torch
+
+from regard.checkpoint.checkpoints import WEIGHTS
+from regard.checkpoint.manifest import read_manifest
+from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.data.abstract_tokenizer import SUBWORD_KINDS, Tokenizer
+from regard.data.dataset import DataConfig, Vocabularies
+from regard.errors import UsageError
+from regard.training.distillation import TeacherConfig
+
+
+def open_teacher(config: TeacherConfig, *, device: torch.device) -> LoadedModel:
+    """The model in `config.folder`, which is relative to the working directory; `~` is the home. It learns nothing.
+
+    Raises:
+        ModelError: the folder is missing, damaged or foreign.
+    """
+    teacher = load_model(Path(config.folder).expanduser(), device=device)
+    teacher.model.requires_grad_(False)
+    return teacher
+
+
+def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
+    """The teacher's vocabularies, for a student whose recipe says `config`.
+
+    Raises:
+        UsageError: the recipe asks for tokenizers of another kind.
+    """
+    asked = (config.tokenizer or config.source_tokenizer, config.tokenizer or config.target_tokenizer)
+    for side, tokenizer, wanted in zip(("source", "target"), teacher.vocabularies, asked, strict=True):
+        if wanted is None or not isinstance(tokenizer, Tokenizer):
+            continue
+        if not _is_of_kind(tokenizer, wanted.kind):
+            raise UsageError(
+                f"training.teacher: {teacher.folder} has a {side} tokenizer of kind {tokenizer.kind}, and the student "
+                f"has its teacher's, but the recipe asks for {wanted.kind}; take the teacher's settings over"
+            )
+    return teacher.vocabularies
+
+
+def _is_of_kind(tokenizer: Tokenizer, kind: str) -> bool:
+    return kind in SUBWORD_KINDS if tokenizer.kind == "subwords" else kind == tokenizer.kind
+
+
+def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> None:
+    """Accept a teacher whose ids mean what the student's mean.
+
+    Raises:
+        UsageError: they do not.
+    """
+    for side, theirs, ours in zip(("source", "target"), teacher.vocabularies, student, strict=True):
+        if theirs.fingerprint != ours.fingerprint:
+            raise UsageError(
+                f"training.teacher: the {side} vocabulary of {teacher.folder} ({theirs.size:,} symbols) is not the "
+                f"student's ({ours.size:,} symbols), so its probabilities are those of other words; "
+                "train the student in a new run folder, where it takes the teacher's vocabularies over, or from a "
+                "start_from that has them"
+            )
+
+
+def teacher_fingerprint(teacher: LoadedModel) -> dict[str, str]:
+    """SHA-256 of the teacher's weights, by a name for people: as much a source of the student as any corpus."""
+    return {f"teacher {teacher.folder}": read_manifest(teacher.folder)[WEIGHTS].sha256}

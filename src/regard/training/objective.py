@@ -1,0 +1,58 @@
+"""What is minimised: the likelihood of the targets, alone or with a teacher, or the expected reward."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import nn
+
+from regard.evaluation.flops import forward_flops, training_flops
+from regard.protocol import Batch
+from regard.training.config import TrainingConfig
+from regard.training.distillation import distillation_loss
+from regard.training.loss import Loss, sequence_loss
+from regard.training.numerics import autocast
+from regard.training.reward import weighted_batches
+from regard.training.state import Position
+
+
+class Objective:
+    """The objective that `config` asks for; with `config.teacher`, `teacher` is that model."""
+
+    def __init__(self, config: TrainingConfig, teacher: nn.Module | None = None) -> None:
+        """Raises `ValueError` if there is a teacher and none is asked for, or the other way round."""
+        if (config.teacher is None) != (teacher is None):
+            raise ValueError("a teacher belongs to training.teacher, and the other way round")
+        self.config = config
+        self.teacher = None if teacher is None else teacher.eval()
+
+    def losses(self, model: nn.Module, batch: Batch, now: Position) -> Iterator[Loss]:
+        """What is minimised, in parts whose gradients add up; the first is that of the targets themselves."""
+        device = next(model.parameters()).device
+        precision: Literal["bf16", "fp32"] = "bf16" if now.precision == "bf16" else "fp32"
+        if self.config.reward is None:
+            now.flops += self._flops(model, batch)
+            with autocast(precision, device):
+                loss = self._loss(model, batch, batch.to(device))
+            yield loss
+            return
+        seed = (self.config.seed << 32) + now.step
+        for part, weights in weighted_batches(model, batch.to(device), self.config.reward, seed=seed):
+            now.flops += training_flops(model, part)
+            with autocast(precision, device):
+                loss = sequence_loss(model(part), part.labels, weights=weights)
+            yield loss
+
+    def _flops(self, model: nn.Module, batch: Batch) -> int:
+        """The student's, forward and back, and its teacher's, forward."""
+        told = forward_flops(self.teacher, batch) if self.teacher is not None else 0
+        return training_flops(model, batch) + told
+
+    def _loss(self, model: nn.Module, batch: Batch, moved: Batch) -> Loss:
+        config = self.config
+        output = model(moved)
+        # The labels stay where they are: see `sequence_loss`.
+        if config.teacher is None or self.teacher is None:
+            return sequence_loss(output, batch.labels, label_smoothing=config.label_smoothing)
+        return distillation_loss(
+            output, moved, config=config.teacher, teacher=self.teacher, label_smoothing=config.label_smoothing
+        )
