@@ -38,7 +38,7 @@ class Config(base.Config):
     num_layers: int = Field(3, ge=1)
     num_heads: int = Field(4, ge=1)
     feed_forward_size: int = Field(1024, ge=1)
-    max_length: int = Field(128, ge=1)  # positions of a caption that are told apart
+    max_length: int = Field(256, ge=1)  # positions of a caption that are told apart
     dropout: float = Field(0.1, ge=0, lt=1)  # of sub-layers' outputs, and of embedding + position
 
     @model_validator(mode="after")
