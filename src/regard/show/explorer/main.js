@@ -196,7 +196,7 @@ function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
 }
 
 function Composer({ trace, state, set, run, busy }) {
-  if (!client.online) return trace && html`<div class="composer still"><p class="sentence"><bdi>${trace.text}</bdi></p>
+  if (!client.online) return trace && html`<div class="composer still">${trace.text && html`<p class="sentence"><bdi>${trace.text}</bdi></p>`}
     <p class="sentence said"><span class="quiet">→</span> <bdi>${trace.translation}</bdi></p></div>`;
   const submit = (event) => { event.preventDefault(); run({ forced: null, step: 0 }); };
   const pieces = trace && state.forced ? trace.sides.target.pieces.slice(0, state.forced.length) : [];
