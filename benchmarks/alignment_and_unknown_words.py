@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "recipes"))
 
 from synthetic_data import write  # noqa: E402
 
-MODEL_1_ROUNDS = 10
+MODEL_1_ROUNDS = 5
 LEARNT_FROM = 5000  # training pairs, for the dictionary
 
 Pairs = list[tuple[str, str]]

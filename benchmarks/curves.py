@@ -6,6 +6,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regard.show.cost import power_of_ten
 from regard.show.plot import PAPER, RULE, STYLE
 
 COLOURS = ("#1f5f99", "#b4552d", "#3d7a4e", "#6a4c93")
@@ -30,10 +31,19 @@ def curves(
             axes.minorticks_off()
         if log_up:
             axes.set_yscale("log", base=10)
+            axes.yaxis.set_major_formatter(lambda value, _place: power_of_ten(value))
+            axes.yaxis.set_minor_formatter(lambda _value, _place: "")
         for colour, (name, values) in zip(COLOURS, series.items(), strict=False):
             axes.plot(places, values, "o-", color=colour, markersize=5)
+            falls = values[-1] < 0.9 * values[0]  # then there is room below the curve
             axes.annotate(
-                name, (places[-1], values[-1]), xytext=(0, 8), textcoords="offset points", ha="right", color=colour
+                name,
+                (places[-1], values[-1]),
+                xytext=(-14, -4) if falls else (0, 8),
+                textcoords="offset points",
+                ha="right",
+                va="center" if falls else "bottom",
+                color=colour,
             )
         axes.set_xlabel(across)
         axes.set_ylabel(up)

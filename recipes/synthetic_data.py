@@ -3,7 +3,7 @@
 Usage: python recipes/synthetic_data.py TASK FOLDER, where TASK is copy, reverse or permutation
 
 copy, reverse: a line of different symbols (so that "what came after it?" has one answer), once more, or backwards.
-  Training lines have 2 to 12 symbols, those of test-LENGTH.tsv exactly so many.
+  Training lines have 2 to 40 symbols, those of test-LENGTH.tsv exactly so many.
 permutation: phrases of one, two or three words, whose head decides how many and in which order they are said; the
   first word of a sentence goes to its end; some words become two, some vanish. gold.txt has the links of test.tsv,
   `i-j` from 0. A tenth of the words are rare: `rare12` is called `selten12`, a name is called what it is called.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SYMBOLS = [f"{letter}{number}" for letter in "abcdefgh" for number in range(8)]
-TRAINED_LENGTHS = range(2, 13)
+TRAINED_LENGTHS = range(2, 41)
 TEST_LENGTHS = range(5, 41, 5)
 
 # A head opens a phrase of so many words, said in this order.
@@ -83,10 +83,10 @@ def write_sequences(folder: Path, *, backwards: bool) -> None:
         for length in lengths:
             yield _line(*sequences(random_numbers, length, backwards=backwards))
 
-    _write(folder / "train.tsv", lines(1, [*TRAINED_LENGTHS] * 2000))
-    _write(folder / "val.tsv", lines(2, [*TRAINED_LENGTHS] * 20))
+    _write(folder / "train.tsv", lines(1, [*TRAINED_LENGTHS] * 300))
+    _write(folder / "val.tsv", lines(2, [*TRAINED_LENGTHS] * 5))
     for length in TEST_LENGTHS:
-        _write(folder / f"test-{length}.tsv", lines(length, [length] * 200))
+        _write(folder / f"test-{length}.tsv", lines(length, [length] * 100))
 
 
 def write_permutation(folder: Path) -> None:

@@ -8,7 +8,7 @@ from regard.checkpoint.model_folder import save_model
 from regard.data.dataset import Vocabularies
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.decoding.search import SearchConfig
-from regard.models import convs2s, seq2seq, transformer
+from regard.models import convs2s, family, seq2seq, transformer
 from regard.protocol import Dimensions
 
 TEXTS = [
@@ -39,15 +39,19 @@ def save_tiny(
     dimensions = Dimensions(words.source.size, words.target.size, words.source is words.target)
     torch.manual_seed(seed)
     if kind == "transformer":
-        config = transformer.Config(size=16, num_layers=2, num_heads=2, feed_forward_size=16, tied=False, **settings)
+        small = {"size": 16, "num_layers": 2, "num_heads": 2, "feed_forward_size": 16, "tied": False}
+        config = transformer.Config(**small | settings)
         model = transformer.build(config, dimensions)
     elif kind == "convs2s":
         blocks = [convs2s.Blocks(layers=2, size=16, width=3)]
         config = convs2s.Config(embedding_size=12, encoder=blocks, decoder=blocks, **settings)
         model = convs2s.build(config, dimensions)
-    else:
+    elif kind == "seq2seq":
         config = seq2seq.Config(embedding_size=12, encoder_size=16, decoder_size=16, **settings)
         model = seq2seq.build(config, dimensions)
+    else:
+        config = family(kind).Config.model_validate(settings)
+        model = family(kind).build(config, dimensions)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter.detach(), std=0.8)

@@ -38,6 +38,9 @@ _PLACES = {
     "load": "regard.pipelines.translate",
 }
 
+# What a layer needs of one above it.
+_INSIDE = {"_translation_html": ("regard.show.notebook", "translation_html")}
+
 __all__ = [
     "Caption",
     "Captioner",
@@ -57,6 +60,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("importlib.metadata").version("regard")
+    if name in _INSIDE:
+        place, inner = _INSIDE[name]
+        return getattr(import_module(place), inner)
     if name not in _PLACES:
         raise AttributeError(f"module 'regard' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)

@@ -1,5 +1,6 @@
 """A client for `regard serve` that needs nothing but Python: no torch, no packages."""
 
+import base64
 import json
 import urllib.error
 import urllib.request
@@ -120,10 +121,17 @@ class Client:
             ServerError: the server cannot be reached or refuses.
             OSError: the file cannot be read.
         """
-        from base64 import b64encode  # noqa: PLC0415  rarely needed
-
-        sent = b64encode(Path(picture).read_bytes()).decode()
+        sent = _encoded(picture)
         return cast(dict[str, Any], self._ask("/v1/classify/picture", {"picture": sent, **fields})["classification"])
+
+    def caption(self, picture: str | Path, **fields: Any) -> dict[str, Any]:
+        """What the picture in a file shows, in words: `text`, `score`, `tokens` and what `fields` ask for.
+
+        Raises:
+            ServerError: the server cannot be reached or refuses.
+            OSError: the file cannot be read.
+        """
+        return cast(dict[str, Any], self._ask("/v1/caption", {"picture": _encoded(picture), **fields})["caption"])
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         with self._open(path, body) as answer:
@@ -153,6 +161,10 @@ class Client:
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise ServerError(f"{self._address}: the server cannot be reached: {reason}") from None
+
+
+def _encoded(picture: str | Path) -> str:
+    return base64.b64encode(Path(picture).read_bytes()).decode()
 
 
 def _explained(error: urllib.error.HTTPError) -> ServerError:

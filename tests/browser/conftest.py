@@ -33,7 +33,7 @@ def make_page(browser):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         opened = context.new_page()
-        own = address.split("/explorer")[0] if address.startswith("http") else address
+        own = address.split("/explorer")[0] if address.startswith("http") else address.split("#")[0]
         opened.on("request", lambda request: is_own(request.url, own) or problems.append(request.url))
         opened.on("pageerror", lambda error: problems.append(str(error)))
         opened.on("console", lambda said: is_mistake(said) and problems.append(said.text))
@@ -53,7 +53,7 @@ def is_mistake(said) -> bool:
 
 
 def is_own(url: str, own: str) -> bool:
-    return url.startswith((own, "data:", "blob:"))
+    return url.startswith((own, "file:", "data:", "blob:"))  # a file is nobody else
 
 
 @pytest.fixture(scope="session")

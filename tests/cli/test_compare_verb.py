@@ -11,7 +11,7 @@ from regard.checkpoint.run_folder import read_card
 from regard.cli.main import run
 from regard.evaluation.metrics import bleu
 from regard.pipelines import fit as fit_module
-from regard.pipelines.compare import common_tests, measure, open_run
+from regard.pipelines.compare import common_tests, measure, open_run, stages
 from regard.pipelines.fit import fit
 from regard.pipelines.translate import load
 from regard.recipe import Recipe
@@ -108,3 +108,17 @@ def test_mistakes_are_one_sentence(words, message, capsys, tmp_path, monkeypatch
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+def test_a_second_stage_costs_what_both_stages_cost(toy_recipe, tmp_path):
+    for name, facts, start in (
+        ("first", {"step": 10, "flops": 5}, None),
+        ("second", {"step": 3, "flops": 2}, tmp_path / "first" / "model"),
+        ("third", {"step": 1, "flops": 1}, tmp_path / "nowhere" / "model"),
+    ):
+        (tmp_path / name).mkdir()
+        settings = [] if start is None else [f"training.start_from={start}"]
+        (tmp_path / name / "recipe.yaml").write_text(Recipe.read(toy_recipe, settings).text())
+        (tmp_path / name / "card.json").write_text(json.dumps({"finished": facts}))
+    assert [facts["flops"] for facts in stages(open_run(tmp_path / "second"))] == [5, 2]
+    assert [facts["flops"] for facts in stages(open_run(tmp_path / "third"))] == [1]

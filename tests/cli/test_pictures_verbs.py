@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import regard
-from data.picture_files import encoded, gradient, write_idx
+from data.picture_files import encoded, gradient
 from regard.cli import main
 from regard.data.picture_file import read_picture
+from regard.data.pictures import write_idx
 from regard.errors import UsageError
 
 RECIPE = """\
@@ -69,6 +70,20 @@ def test_labels_of_files_folders_and_idx(trained: Path, capsys, tmp_path: Path, 
     assert [row[1] for row in rows[:41]] == ["dark"] + ["light"] * 40
     assert all(0.5 <= float(row[2]) <= 1 for row in rows)
     assert rows[-1][0].endswith("x-images-idx3-ubyte: picture 1")
+
+
+def test_accuracy_is_measured(trained: Path, capsys, tmp_path: Path) -> None:
+    images = np.full((4, 12, 16), 110, np.uint8)
+    images[:3, 3:9, 4:12] = 250
+    write_idx(tmp_path / "x-images-idx3-ubyte", images)
+    write_idx(tmp_path / "x-labels-idx1-ubyte", np.zeros(4, np.uint8))
+    assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(trained / "set"), "--json"]) == 0
+    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metric["name"], metric["value"]) == ("accuracy", 100.0)
+    # Labels that it has never seen are never right.
+    assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(tmp_path / "x-images-idx3-ubyte")]) == 0
+    assert "0.00" in capsys.readouterr().out
+    assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(trained / "nix")]) == 3
 
 
 def test_one_that_cannot_be_read_is_told_and_the_others_are_classified(trained: Path, capsys, tmp_path: Path) -> None:

@@ -192,6 +192,17 @@ def test_without_a_model_the_shipped_one_works(folder, expected, capsys, monkeyp
     assert main.run(["score", "--threads", "1", str(pairs)]) == 0
 
 
+def test_an_input_is_not_replaced_by_its_translation(run, tmp_path):
+    path, link = tmp_path / "input.en", tmp_path / "link.en"
+    path.write_text("the cat\n")
+    link.symlink_to(path)
+    for output in (path, link):
+        code, _, err = run("translate", "-i", path, "-o", output)
+        assert (code, path.read_text()) == (2, "the cat\n")
+        assert f"--output {output} is the input itself, which would be lost" in err
+    assert run("translate", "-i", tmp_path / "nowhere", "-o", path)[0] == 3
+
+
 def test_without_any_model_there_is_advice(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("regard.pipelines.translate.SHIPPED", tmp_path / "nothing")
     for verb in ("translate", "show"):

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from data.picture_files import encoded, gradient, write_idx
+from data.picture_files import encoded, gradient
 from regard.data.batching import Batches
 from regard.data.dataset import DataConfig, Dataset, Vocabularies, prepare
 from regard.data.open_pictures import open_picture_corpus
 from regard.data.picture_reader import PictureConfig, PictureReader
 from regard.data.picture_store import PictureStore
+from regard.data.pictures import write_idx
 from regard.errors import DataError, ModelError, UsageError
 
 CAPTIONS = [("a.png", "a red dog"), ("a.png", "a dog"), ("b.png", "a cat")]

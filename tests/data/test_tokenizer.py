@@ -106,7 +106,9 @@ def test_any_text_is_cut_into_valid_ids(tokenizer: Tokenizer) -> None:
         tokenizer.decode(ids)
 
 
-def test_unknown_characters_become_unk_and_read_so(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bytes"])
+def test_unknown_characters_become_unk_and_read_so(kind: str) -> None:
+    tokenizer = learnt(kind)
     ids = tokenizer.encode("Hund ☃")
     assert UNK in ids
     assert "<unk>" in tokenizer.decode(ids)
@@ -117,6 +119,27 @@ def test_byte_fallback_leaves_nothing_unknown() -> None:
     tokenizer = learnt("bpe", size=330, byte_fallback=True)
     assert UNK not in tokenizer.encode("Hund ☃")
     assert tokenizer.decode(tokenizer.encode("Hund ☃")) == "Hund ☃"
+
+
+def test_bytes_know_every_text_and_where_its_words_are() -> None:
+    tokenizer = learn(TokenizerConfig(kind="bytes"), [])
+    assert tokenizer.size == 260
+    ids = tokenizer.encode("  Hund   ☃ ")
+    assert ids[:5] == [4 + byte for byte in b"Hund "]
+    assert tokenizer.decode(ids) == "Hund ☃"
+    assert tokenizer.words([*ids, EOS]) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert tokenizer.words(tokenizer.encode("Hund")) == [0, 0, 0, 0]
+    assert tokenizer.pieces(ids)[3:] == ["d", "▁", "<0xE2>", "<0x98>", "<0x83>"]
+    assert tokenizer.decode(ids[:-1]) == "Hund \N{REPLACEMENT CHARACTER}"
+    with pytest.raises(ValueError, match="one segmentation only"):
+        tokenizer.sample("Hund", 1, rate=0.1)
+
+
+def test_a_damaged_file_of_bytes_is_refused(tmp_path: Path) -> None:
+    path = learn(TokenizerConfig(kind="bytes"), []).save(tmp_path, "source")
+    path.write_text(path.read_text().replace("1", "2"))
+    with pytest.raises(ModelError, match="not a tokenizer of bytes of this version"):
+        load(tmp_path, "source")
 
 
 def test_special_ids_are_not_read_out(tokenizer: Tokenizer) -> None:
@@ -177,7 +200,8 @@ def test_a_saved_tokenizer_is_the_same_after_loading(kind: str, tmp_path: Path) 
     assert loaded == tokenizer
     assert loaded.fingerprint == tokenizer.fingerprint
     assert [loaded.encode(text) for text in sentences(20)] == [tokenizer.encode(text) for text in sentences(20)]
-    assert [path.name for path in tmp_path.iterdir()] == ["source.model" if kind in SUBWORDS else "source.json"]
+    suffix = ".model" if kind in SUBWORDS else ".bytes.json" if kind == "bytes" else ".json"
+    assert [path.name for path in tmp_path.iterdir()] == [f"source{suffix}"]
 
 
 def test_two_symbols_exchanged_are_another_fingerprint() -> None:
@@ -198,7 +222,7 @@ def test_too_small_a_size_is_refused(kind: str) -> None:
         learn(TokenizerConfig(kind=kind, size=10), sentences(10))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bytes"])
 @pytest.mark.parametrize("texts", [[], ["", "  "]])
 def test_nothing_to_learn_from_is_said(kind: str, texts: list[str]) -> None:
     with pytest.raises(DataError, match=r"data\.train"):

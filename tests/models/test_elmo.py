@@ -6,9 +6,11 @@ from pydantic import ValidationError
 
 from checks import elmo as checks
 from checks.elmo import SENTENCES, batch_of, bytes_of, elmo_model
+from checks.making import randomise
 from regard.errors import UsageError
 from regard.models import elmo
 from regard.protocol import Decodable, Dimensions
+from regard.training.distillation import divergence_from_teacher
 from regard.training.loss import sequence_loss
 
 SHAPES = {"as it is": {}, "one layer": {"num_layers": 1}, "no clipping": {"cell_clip": None, "projection_clip": None}}
@@ -52,6 +54,23 @@ def test_the_loss_is_the_mean_of_both_directions():
         for hidden in output.hidden.chunk(2)
     )
     torch.testing.assert_close(weighted, expected)
+
+
+def test_a_teacher_speaks_with_both_voices():
+    student, batch = elmo_model(), batch_of(SENTENCES)
+    teacher = elmo_model()
+    randomise(teacher, seed=6)
+    both = divergence_from_teacher(student(batch), teacher(batch), batch.labels, temperature=2.0)
+    halves = [
+        divergence_from_teacher(
+            student(batch)._replace(hidden=ours, voices=1),
+            teacher(batch)._replace(hidden=theirs, voices=1),
+            batch.labels,
+            temperature=2.0,
+        )
+        for ours, theirs in zip(student(batch).hidden.chunk(2), teacher(batch).hidden.chunk(2), strict=True)
+    ]
+    torch.testing.assert_close(both, sum(halves) / 2)
 
 
 def test_every_parameter_learns_and_dropout_is_off_in_evaluation():

@@ -190,7 +190,7 @@ BUGS = [
     Bug("no dropout in training", Dropout, "_active", lambda _: property(lambda self: False),
         with_model(model_checks.evaluation_is_deterministic)),
     Bug("what f costs is not counted", Layer, "linear_flops", lambda _: lambda self, rows, *, half=True: 0,
-        lambda _: flop_checks.states_its_operations(deep_att_model())),
+        lambda _: flop_checks.states_its_operations(deep_att_model(), flop_checks.sentences())),
 ]  # fmt: skip
 
 

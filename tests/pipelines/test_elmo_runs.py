@@ -11,6 +11,7 @@ from regard.checkpoint.model_folder import load_model
 from regard.errors import UsageError
 from regard.pipelines.classify import Classifier
 from regard.pipelines.events import Published
+from regard.pipelines.translate import Translator
 from regard.recipe import Recipe
 
 SHAPE = "size: 8, cell_size: 12, filters: [{width: 2, number: 8}], dropout: 0.1"
@@ -72,6 +73,10 @@ def test_elmo_is_trained_and_gives_a_tagger_its_vectors(recipes, tmp_path):
     assert readers
     assert all(torch.equal(ours[name], elmo[name]) for name in readers)
     assert load_model(published.folder).vocabularies.target.kind == "tags"
+    with pytest.raises(UsageError, match="generates no text; its vectors are for a model that begins with it"):
+        Translator([load_model(tmp_path / "elmo")])
+    with pytest.raises(UsageError, match="this model gives no label"):
+        Classifier([load_model(tmp_path / "elmo")])
     (found,) = Classifier([load_model(published.folder)]).classify(["a Dog ran"])
     assert len(found.label.split()) == 3
 

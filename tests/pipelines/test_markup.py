@@ -73,17 +73,23 @@ def html_texts():
 
 
 class Said(Translator):
-    """Says what it is told, and looked where it is told: for every word of the output a word of the source."""
+    """Says what it is told, and looked where it is told: for every word of the output a word of the source.
 
-    def __init__(self, text, links):
-        self.text, self.links = text, links
+    Words in `copies` it says after one, if they come one by one.
+    """
+
+    def __init__(self, text, links, copies=()):
+        self.text, self.links, self.copies, self.asked = text, links, copies, []
 
     def translate(self, texts, **_):
-        if not texts:
-            return []
-        done = Translation(texts[0], self.text, 0.0, 0.0, [], [], [], [9], [9])
+        self.asked.append(list(texts))
+        return [self.one(text) for text in texts]
+
+    def one(self, text):
+        is_copied = text.removesuffix(".") in self.copies
+        done = Translation(text, text if is_copied else self.text, 0.0, 0.0, [], [], [], [9], [9])
         done.__dict__["alignment"] = sorted((source, target) for target, source in enumerate(self.links))
-        return [done]
+        return done
 
     def look_at_all(self, translations, **_):
         pass
@@ -146,6 +152,26 @@ def test_without_placeholders_the_words_are_what_the_model_said(text, output):
 )
 def test_where_mark_up_goes(source, said, links, wanted):
     assert translate_html(Said(said, links), [source]) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("source", "read", "said", "links", "wanted"),
+    [
+        ("Hello {name}, come", "Hello Tom, come", "Hallo Tom, komm", [0, 1, 2], "Hallo {name}, komm"),
+        ("{a} loves {b}.", "Tom loves Anna.", "Anna liebt Tom.", [2, 1, 0], "{b} liebt {a}."),
+        ("{a} loves {a}.", "Tom loves Anna.", "Anna liebt Tom.", [2, 1, 0], "{a} liebt {a}."),
+        ("{a}'s %d cats", "Tom's 5 cats", "Toms 5 Katzen", [0, 1, 2], "{a}s %d Katzen"),
+        ("{a} sleeps", "Tom sleeps", "Tom schläft, Tom", [0, 1, 0], "{a} schläft,"),
+        ("from <b>{x}</b> to {y}", "from Tom to Anna", "von Tom", [0, 1], "von <b>{x}</b> {y}"),
+        ("see https://a.org/b c", "see Tom c", "siehe Tom nach", [0, 1, 2], "siehe https://a.org/b nach"),
+        ("no holes", "no holes", "keine", [0], "keine"),
+    ],
+)
+def test_in_the_place_of_placeholders_the_model_reads_words_that_it_copies(source, read, said, links, wanted):
+    translator = Said(said, links, copies=("Tom", "Anna", "5"))
+    assert translate_html(translator, [source]) == [wanted]
+    assert translator.asked[-1] == [read]
+    assert len(translator.asked) == (2 if source != "no holes" else 1)
 
 
 PAGE = """<!DOCTYPE html>

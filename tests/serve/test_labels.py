@@ -16,10 +16,12 @@ from regard.data.picture_reader import PictureConfig, PictureReader
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.decoding.search import SearchConfig
 from regard.models import image_classifier, text_classifier
+from regard.pipelines.caption import Captioner
 from regard.serve.app import create_app
 from regard.serve.models import Models, Place
 from regard.serve.settings import Settings
 from regard.serve.worker import Worker
+from tiny_captioner import save_tiny_captioner, write_scenes
 from tiny_folder import TEXTS
 
 
@@ -99,3 +101,33 @@ def test_every_model_is_only_for_what_it_can_do(client):
         assert answer.status_code == 400
         assert "no model that" in answer.json()["error"]
     assert client.get("/api/v1/models").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def captions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("captions")
+    write_scenes(folder / "scenes")
+    save_tiny_captioner(folder / "captioner")
+    app = create_app(Models([Place("scenes", folder / "captioner")], Worker()), Settings())
+    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False), folder
+
+
+def test_a_picture_gets_its_caption_in_json_and_in_a_form(captions):
+    client, folder = captions
+    picture = folder / "scenes" / "1.png"
+    (found,) = Captioner.load(folder / "captioner").caption(picture, n_best=2)
+    fields = {"n_best": 2, "attention": True}
+    encoded = base64.b64encode(picture.read_bytes()).decode()
+    for sent in (
+        {"json": {"picture": encoded, **fields}},
+        {"data": {"n_best": "2", "attention": "true"}, "files": {"picture": ("x.png", picture.read_bytes())}},
+    ):
+        answer = client.post("/v1/caption", **sent).json()
+        assert answer["model"] == "scenes"
+        assert (answer["caption"]["text"], answer["caption"]["score"]) == (found.text, found.score)
+        assert answer["caption"]["alternatives"][0]["text"] == found.alternatives[0].text
+        assert answer["caption"]["maps"] == found.maps.tolist()
+    assert client.get("/health/ready").status_code == 200
+    refused = client.post("/v1/caption", files=[("picture", ("x.png", b"x")), ("picture", ("y.png", b"y"))])
+    assert refused.status_code == 400
+    assert client.post("/v1/caption", files={"picture": ("../../x", b"GIF89a")}).status_code == 400

@@ -106,7 +106,7 @@ def test_answers_are_those_of_the_tensors(trace, whole):
     place = lesson(whole, "Score")["place"]
     seen = trace.sites[place["site"]]
     row = seen.scores[place["head"], place["step"]]
-    pieces = [piece.removeprefix("▁") or "▁" for piece in whole["sides"]["source"]["pieces"]]
+    pieces = [piece.removeprefix("▁") or "␣" for piece in whole["sides"]["source"]["pieces"]]
     assert lesson(whole, "Score")["question"]["answer"] == pieces[int(row.argmax())]
     rest = 1 - seen.weights[place["head"], place["step"], place["key"]].item()
     assert lesson(whole, "Softmax")["question"]["answer"] == pytest.approx(rest)

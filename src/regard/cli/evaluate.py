@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from regard.evaluation.significance import Comparison
     from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier
     from regard.pipelines.translate import Translator
 
-    Reader = Translator | Classifier | Captioner
+    Reader = Translator | Classifier | Captioner | PictureClassifier
 
 EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
 regard evaluate -m runs/trec/model trec/test.txt --format labelled --at-least accuracy=90
+regard evaluate -m runs/mnist-convolution/model mnist/t10k-images-idx3-ubyte --at-least accuracy=99.1
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
 regard evaluate -m runs/scenes-soft "data/scenes/captions.tsv#test" --images data/scenes/images
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
@@ -148,9 +150,8 @@ def _corpus(
     from regard.data.corpus import open_corpus
     from regard.data.corpus_pictures import PICTURE_FORMATS
     from regard.data.open_pictures import open_picture_corpus
-    from regard.pipelines.caption import Captioner
 
-    if isinstance(reader, Captioner) or format in PICTURE_FORMATS:
+    if (reader is not None and reader.vocabularies.reads_pictures) or format in PICTURE_FORMATS:
         return open_picture_corpus(data, root=images, format=format, source=source, target=target)
     if images is not None:
         raise UsageError("--images is for a model that reads pictures, or with --format captions, coco or karpathy")
@@ -173,16 +174,17 @@ def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine)
     if model is None:
         return None
     from regard.checkpoint.model_folder import load_model
-    from regard.data.picture_reader import PictureReader
     from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier
     from regard.pipelines.translate import Translator
 
     device = find_device(machine.device, threads=machine.threads)
     loaded = [load_model(folder, device=device) for folder in model]
-    if isinstance(loaded[0].vocabularies.source, PictureReader):
-        return Captioner(loaded)
-    return Translator(loaded) if loaded[0].vocabularies.target.ends_with_eos else Classifier(loaded)
+    generates = loaded[0].vocabularies.target.ends_with_eos
+    if loaded[0].vocabularies.reads_pictures:
+        return Captioner(loaded) if generates else PictureClassifier(loaded)
+    return Translator(loaded) if generates else Classifier(loaded)
 
 
 def _as_learnt(reader: "Reader | None", items: list["TestItem"]) -> list["TestItem"]:
@@ -236,11 +238,19 @@ def _outputs(
         return _read(hypotheses, len(items))
     from regard.pipelines.caption import Captioner
     from regard.pipelines.classify import Classifier
+    from regard.pipelines.classify_pictures import PictureClassifier
+    from regard.pipelines.picture_input import read_named
 
     sources = [item.source for item in items]
+    if isinstance(reader, Classifier | PictureClassifier) and beam_size is not None:
+        raise UsageError("--beam-size has no effect on a model that gives labels")
+    if isinstance(reader, PictureClassifier):
+        assert corpus.pictures is not None
+        seen = list(reader.stream(read_named(corpus.pictures, sources, reader.reader)))
+        if unread := [each.notice or each.source for each in seen if each.pixels is None]:
+            raise DataError(f"{len(unread):,} picture(s) of the test set cannot be read: {unread[0]}")
+        return [each.label for each in seen]
     if isinstance(reader, Classifier):
-        if beam_size is not None:
-            raise UsageError("--beam-size has no effect on a model that gives labels")
         found = reader.classify(sources)
         _tell((each.source, each.notice) for each in found if each.notice)
         return [each.label for each in found]

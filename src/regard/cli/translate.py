@@ -121,6 +121,8 @@ def command(
     check_format(document, _for_lines(fields, texts, prefix, as_json=as_json, replace_unk=replace_unk))
     if dictionary is not None and not replace_unk:
         raise UsageError("--dictionary says what --replace-unk puts in the place of <unk>; it has no effect without it")
+    if document == PLAIN:
+        _keep_input(input_file, output)
     from regard.cli.lines import input_chunks
     from regard.pipelines.dictionary import read_dictionary
 
@@ -196,6 +198,11 @@ def find_device(device: str, *, threads: int | None) -> str:
     from regard.training.numerics import choose_device
 
     return str(choose_device(device))
+
+
+def _keep_input(input_file: Path | None, output: Path | None) -> None:
+    if input_file and output and input_file.is_file() and output.is_file() and output.samefile(input_file):
+        raise UsageError(f"--output {output} is the input itself, which would be lost; name another file")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from regard.data.files import open_bytes, read_error
+from regard.data.files import appearing, open_bytes, read_error, writing
 from regard.data.picture_file import MAX_PIXELS, Picture, read_picture
 from regard.errors import DataError
 
@@ -160,3 +160,14 @@ def read_idx(path: Path, *, num_axes: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise read_error(path, error) from error
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
+    """Write an array of bytes as an IDX file, which appears whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with appearing(path) as place, writing(path):
+        head = struct.pack(f">4B{array.ndim}I", 0, 0, _IDX_BYTES, array.ndim, *array.shape)
+        place.write_bytes(head + np.ascontiguousarray(array).tobytes())

@@ -20,7 +20,7 @@ from regard.data.pictures import Pictures
 from regard.decoding.ensemble import Ensemble
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import UsageError
-from regard.pipelines.generate import BATCH_SIZE, Request, TorchEngine, generate
+from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
 from regard.pipelines.watch import Watched, watch_pictures
 from regard.protocol import Decodable
 
@@ -73,8 +73,8 @@ class Captioner:
     >>> captioner.caption("picture.png")[0].text
     """
 
-    def __init__(self, loaded: Sequence[LoadedModel]) -> None:
-        """Use models on the device where they are.
+    def __init__(self, loaded: Sequence[LoadedModel], *, engine: Engine | None = None, run: Run = at_once) -> None:
+        """Use models on the device where they are; another `engine` may do the search, and `run` all else.
 
         Raises:
             UsageError: a model reads text, or says none; or the models' vocabularies differ.
@@ -93,7 +93,8 @@ class Captioner:
         if len(decodable) < len(loaded):
             raise UsageError(f"{first.folder} says one label of a picture and no text; use `regard classify`")
         device = next(cast(nn.Module, decodable[0]).parameters()).device
-        self._engine = TorchEngine(decodable[0] if len(decodable) == 1 else Ensemble(decodable), device)
+        self._run = run
+        self._engine = engine or TorchEngine(decodable[0] if len(decodable) == 1 else Ensemble(decodable), device)
 
     @classmethod
     def load(cls, *folders: str | Path, device: str = "cpu") -> "Captioner":
@@ -176,7 +177,8 @@ class Captioner:
         if not captions:
             return []
         pictures = self.reader.tensor(np.stack([caption.pixels for caption in captions]))
-        return watch_pictures(self._models[0], pictures, [caption.ids for caption in captions])
+        ids = [caption.ids for caption in captions]
+        return self._run(lambda: watch_pictures(self._models[0], pictures, ids))
 
     def maps(self, watched: Watched, *, site: str | None = None) -> Float[Tensor, "tokens rows columns"]:
         """The weights at `site` (the last attention to the picture, if not given) laid out as the regions lie.

@@ -16,7 +16,7 @@ from regard.data.text import clean_line, is_blank
 from regard.errors import UsageError
 from regard.pipelines.label import best_labels, label
 from regard.pipelines.translate import LONGEST_SOURCE
-from regard.protocol import Labeller
+from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES
 
 
@@ -57,6 +57,8 @@ def labellers(loaded: Sequence[LoadedModel]) -> list[Labeller]:
     for each in loaded:
         if each.vocabularies != loaded[0].vocabularies:
             raise UsageError(f"{each.folder} and {loaded[0].folder} have different vocabularies: no ensemble of them")
+        if not isinstance(each.model, Decodable | Labeller):
+            raise UsageError(f"{each.folder}: this model gives no label; its vectors are for a tagger to begin with")
         if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
             raise UsageError(
                 f"{each.folder}: this model generates text and gives no label; "

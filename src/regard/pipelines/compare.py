@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regard.checkpoint.run_folder import RECIPE, read_card
 from regard.data.corpus import TestItem, read_test_items
@@ -15,7 +15,11 @@ from regard.recipe import Recipe
 
 
 class Measured(NamedTuple):
-    """One line of the table. What an ensemble cost is the sum over its members, its memory the largest of theirs."""
+    """One line of the table.
+
+    What an ensemble cost is the sum over its members, and what a second stage cost includes the first; their memory is
+    the largest.
+    """
 
     name: str
     num_parameters: int
@@ -81,7 +85,7 @@ def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]
         ModelError: a model folder is damaged.
     """
     translator = load(*(run.folder for run in runs))
-    done = [read_card(run.folder)["finished"] for run in runs]
+    done = [facts for run in runs for facts in stages(run)]
     flops = [facts.get("flops", 0) for facts in done]  # a run of an earlier version has none
     bleu, speed = dict[str, Interval](), 0.0
     for test, items in tests.items():
@@ -98,6 +102,15 @@ def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]
         bleu,
         speed,
     )
+
+
+def stages(run: Trained) -> list[dict[str, Any]]:
+    """The facts of the finished run; before them, those of the run whose model it began with, if it is to be found."""
+    own, start = read_card(run.folder)["finished"], run.recipe.training.start_from
+    before = None if start is None else Path(start).expanduser().parent
+    if before is None or not (before / RECIPE).is_file() or "finished" not in read_card(before):
+        return [own]
+    return [*stages(open_run(before)), own]
 
 
 def _timed(translator: Translator, items: Sequence[TestItem]) -> tuple[list[str], float]:

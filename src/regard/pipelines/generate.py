@@ -1,7 +1,7 @@
 """Many sources in, the outputs of each in the same order out: batches of like length, any engine."""
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ BATCH_SIZE = 32
 # Positions (sentences * longest source) that a batch of one beam may have, whatever the batch size.
 MAX_POSITIONS = 16_384
 
+Result = TypeVar("Result")
 NOTHING = Hypothesis([], 0.0, 0.0, [])  # what an empty source becomes
 
 
@@ -39,6 +40,20 @@ class Engine(Protocol):
     def stream(self, request: Request, config: SearchConfig) -> Iterator[int]:
         """The tokens of one output, each as soon as it is known."""
         ...
+
+
+@runtime_checkable
+class Run(Protocol):
+    """Where a computation with the models runs: here, or (in a server) in the one thread that computes."""
+
+    def __call__(self, compute: Callable[[], Result]) -> Result:
+        """The result of `compute`."""
+        ...
+
+
+def at_once(compute: Callable[[], Result]) -> Result:
+    """Here and now."""
+    return compute()
 
 
 class TorchEngine:
@@ -79,7 +94,7 @@ def generate(
     Sentences of like length make a batch, the longest first, so that what does not fit into memory says so at once.
     """
     outputs = [[NOTHING] for _ in requests]
-    searched = [row for row, request in enumerate(requests) if _length(request.source) > 1 or not skip_empty]
+    searched = [row for row, request in enumerate(requests) if source_length(request.source) > 1 or not skip_empty]
     most = MAX_POSITIONS // (1 if config.sampling else config.beam_size)
     for rows in _batches(requests, searched, batch_size, most):
         for row, hypotheses in zip(rows, engine.search([requests[row] for row in rows], config), strict=True):
@@ -95,13 +110,13 @@ def collate_sources(sources: Sequence[Sequence[int] | Tensor]) -> Tensor:
     return pad([source for source in sources if not isinstance(source, Tensor)])
 
 
-def _length(source: Sequence[int] | Tensor) -> int:
+def source_length(source: Sequence[int] | Tensor) -> int:
     """Positions with `EOS`; a picture is one, and never empty."""
     return 2 if isinstance(source, Tensor) else len(source)
 
 
 def _batches(requests: Sequence[Request], rows: Sequence[int], batch_size: int, max_positions: int) -> list[list[int]]:
-    lengths = [_length(request.source) for request in requests]
+    lengths = [source_length(request.source) for request in requests]
     order = sorted(rows, key=lambda row: -lengths[row])
     batches, start = [], 0
     while start < len(order):

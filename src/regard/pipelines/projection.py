@@ -6,6 +6,7 @@ them where nothing lies between that is in other elements, and else around each 
 """
 
 import html
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
@@ -17,6 +18,10 @@ from regard.pipelines.units import Marked, Path, Unit, split
 
 Escape = Callable[[str], str]
 Origins = dict[int, int]  # word of the translation: word of the source
+# Words that many models copy, offered in the place of what must be kept: of names and of numbers.
+NAMES = ("Tom", "Berlin", "Anna", "London", "X")
+NUMBERS = ("5", "10", "20")
+IS_NUMBER = re.compile(r"%(?:\(\w+\)|\d+\$)?[-+#0]*\d*(?:hh|h|ll|l|z)?[diu]")
 SPACE = " "  # as the literal of a unit with text: there is a space before it even inside of a word
 ENDS = ".!?…"
 
@@ -42,25 +47,62 @@ def translate_marked(
         UsageError: there is something to be placed and the model does not attend to its source; or a setting is wrong.
         DataError: a source is too long for the model.
     """
-    done = translator.translate([source.text for source in sources], batch_size=max(1, len(sources)), **search)
+    stand_ins = _stand_ins(translator, sources, search)
+    texts = [source.text(words) for source, words in zip(sources, stand_ins, strict=True)]
+    done = translator.translate(texts, batch_size=max(1, len(texts)), **search)
     for each in done:
         if each.notice and not each.ids:
             raise DataError(f"a passage was {each.notice}")
     translator.look_at_all(
         [each for source, each in zip(sources, done, strict=True) if _has_something_to_place(source)]
     )
-    return [_write(source, each, escape, droppable) for source, each in zip(sources, done, strict=True)]
+    return [
+        _write(source, each, words, escape, droppable)
+        for source, each, words in zip(sources, done, stand_ins, strict=True)
+    ]
+
+
+def _stand_ins(translator: Translator, sources: Sequence[Marked], search: dict[str, Any]) -> list[list[str]]:
+    """For everything that must be kept a word that the model copies; none where it copies none of those it is offered.
+
+    A sentence with a name in it is one like those that the model has learnt; one with a `{name}` in it is not.
+    """
+    if not any(source.kept for source in sources):
+        return [[] for _ in sources]
+    offered = [*NAMES, *NUMBERS]
+    said = translator.translate([f"{word}." for word in offered], batch_size=len(offered), **search)
+    copied = {word for word, each in zip(offered, said, strict=True) if each.text == f"{word}."}
+    names, numbers = ([word for word in words if word in copied] for words in (NAMES, NUMBERS))
+    if not names:
+        return [[] for _ in sources]
+    return [
+        [
+            _pick(numbers if numbers and IS_NUMBER.fullmatch(text) else names, place)
+            for place, text in enumerate(source.kept)
+        ]
+        for source in sources
+    ]
+
+
+def _pick(words: Sequence[str], place: int) -> str:
+    return words[place % len(words)]
 
 
 def _has_something_to_place(source: Marked) -> bool:
     return bool(source.elements) or any(unit.is_kept or unit.literal for unit in source.units)
 
 
-def _write(source: Marked, translation: Translation, escape: Escape, droppable: Collection[str]) -> str:
+def _write(
+    source: Marked,
+    translation: Translation,
+    stand_ins: Sequence[str],
+    escape: Escape,
+    droppable: Collection[str],
+) -> str:
     if not _has_something_to_place(source):
         return escape(translation.text)
     origins = _origins(source, translation)
-    units = _with_placeholders(source, split(translation.text), origins)
+    units = _with_placeholders(source, split(translation.text), origins, stand_ins)
     units = _with_paths(source, units, origins)
     units = _with_mark_up(source, _close_gaps(units), origins, droppable)
     return _serialise(source, units, escape)
@@ -68,14 +110,14 @@ def _write(source: Marked, translation: Translation, escape: Escape, droppable: 
 
 def _origins(source: Marked, translation: Translation) -> Origins:
     """Where the tokenizer's words are not what stands between spaces, the order of words has to do."""
-    num_source, num_target = len(source.text.split()), len(translation.text.split())
+    num_source, num_target = len(source.text().split()), len(translation.text.split())
     links = {target: link for link, target in translation.alignment} if translation.ids else {}
     if sorted(links) == list(range(num_target)) and all(word < num_source for word in links.values()):
         return links
     return {target: target * num_source // num_target for target in range(num_target)}
 
 
-def _with_placeholders(source: Marked, units: Sequence[Unit], origins: Origins) -> list[Unit]:
+def _with_placeholders(source: Marked, units: Sequence[Unit], origins: Origins, stand_ins: Sequence[str]) -> list[Unit]:
     """`units` of the translation, with every placeholder of the source just as often as it stands there."""
     missing = Counter(unit.text for unit in source.units if unit.is_kept)
     placed = []
@@ -84,15 +126,21 @@ def _with_placeholders(source: Marked, units: Sequence[Unit], origins: Origins) 
             missing[unit.text] -= 1
         if missing[unit.text] >= 0:
             placed.append(unit)
-    for unit in reversed(source.units):  # what is lacking of several equal ones is the last of them
-        if unit.is_kept and missing[unit.text] > 0:
+    kept = [unit for unit in source.units if unit.is_kept]
+    for unit, word in reversed(list(zip(kept, stand_ins or [""] * len(kept), strict=True))):
+        if missing[unit.text] > 0:  # of several equal ones it is the last that is lacking
             missing[unit.text] -= 1
-            placed = _put(unit._replace(path=()), source, placed, origins)
-    return placed
+            placed = _put(unit._replace(path=()), word, source, placed, origins)
+    return _without_leftovers(source, placed, stand_ins)
 
 
-def _put(placeholder: Unit, source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
+def _put(placeholder: Unit, stand_in: str, source: Marked, units: list[Unit], origins: Origins) -> list[Unit]:
     """`units` with `placeholder` in the place of what the model made of it; if that is nothing, in its order."""
+    copied = _copied(placeholder, stand_in, units, origins)
+    if copied is not None:
+        rest = units[copied].text.removeprefix(stand_in)  # an ending, as in "Toms"
+        ending = [units[copied]._replace(text=rest)] if rest else []
+        return [*units[:copied], placeholder._replace(word=units[copied].word), *ending, *units[copied + 1 :]]
     neighbours = [unit for unit in source.units if unit.word == placeholder.word and unit.text]
     made = []
     if not any(unit.is_word and not unit.is_kept for unit in neighbours):
@@ -103,13 +151,29 @@ def _put(placeholder: Unit, source: Marked, units: list[Unit], origins: Origins)
             if all(origins.get(unit.word) == placeholder.word for unit in units[last:place]):
                 last = place
         first_word, last_word = units[made[0]].word, units[last].word
-        rest = [u._replace(word=first_word) if u.word == last_word else u for u in units[last + 1 :]]
-        return [*units[: made[0]], placeholder._replace(word=first_word), *rest]
+        following = [u._replace(word=first_word) if u.word == last_word else u for u in units[last + 1 :]]
+        return [*units[: made[0]], placeholder._replace(word=first_word), *following]
     place = _behind(placeholder.word - 1, units, origins)
     while place and units[place - 1].text in ENDS:
         place -= 1
     word = units[place - 1].word if place else -1
     return [*units[:place], placeholder._replace(word=word, literal=SPACE), *units[place:]]
+
+
+def _copied(placeholder: Unit, stand_in: str, units: Sequence[Unit], origins: Origins) -> int | None:
+    """Where the model said `stand_in`: that unit, of several the one that looked there, or one that begins with it."""
+    if not stand_in:
+        return None
+    looked = [origins.get(unit.word) == placeholder.word for unit in units]
+    same = [place for place, unit in enumerate(units) if unit.text == stand_in]
+    begins = [place for place, unit in enumerate(units) if looked[place] and unit.text.startswith(stand_in)]
+    return min([*same, *begins], key=lambda place: (not looked[place], units[place].text != stand_in), default=None)
+
+
+def _without_leftovers(source: Marked, units: Sequence[Unit], stand_ins: Sequence[str]) -> list[Unit]:
+    """No stand-in stays that the source does not hold itself: the model said it once more than it should."""
+    own = {unit.text for unit in source.units}
+    return [unit for unit in units if unit.is_kept or unit.text in own or unit.text not in stand_ins]
 
 
 def _is_made_of(unit: Unit, word: int, origins: Origins) -> bool:

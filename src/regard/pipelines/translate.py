@@ -1,10 +1,10 @@
 """Text in, text out: a model folder becomes a `Translator`, a line becomes a `Translation`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal
 
 import torch
 
@@ -19,29 +19,13 @@ from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
 from regard.pipelines.dictionary import replaced
-from regard.pipelines.generate import BATCH_SIZE, Engine, Request, TorchEngine, generate
+from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
-from regard.protocol import Decodable
+from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
-Result = TypeVar("Result")
-
-
-@runtime_checkable
-class Run(Protocol):
-    """Where a computation with the models runs: here, or (in a server) in the one thread that computes."""
-
-    def __call__(self, compute: Callable[[], Result]) -> Result:
-        """The result of `compute`."""
-        ...
-
-
-def at_once(compute: Callable[[], Result]) -> Result:
-    """Here and now."""
-    return compute()
-
 
 # The model that comes with the package.
 SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
@@ -78,6 +62,15 @@ class Translation:
         """Every attention by site, from one replay: `attention.sites["decoder.0.cross"]` is (heads, target, source)."""
         assert self._translator is not None
         return self._translator.watch([self])[0]
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the text, and which source word each of its words looked at.
+
+        Pictures are made by a layer above this one, so the package itself is asked for whoever makes them.
+        """
+        assert self._translator is not None
+        made: str = regard._translation_html(self._translator, self)
+        return made
 
     @cached_property
     def alignment(self) -> list[Link]:
@@ -335,7 +328,11 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
         models = [to_int8(model) for model in models]
     decodable = [model for model in models if isinstance(model, Decodable)]
     if len(decodable) != len(models):
-        raise UsageError("this model labels its source and generates no text; use `regard classify`")
+        if all(isinstance(model, Decodable | Labeller) for model in models):
+            raise UsageError("this model labels its source and generates no text; use `regard classify`")
+        raise UsageError(
+            "this model generates no text; its vectors are for a model that begins with it (training.start_from)"
+        )
     return TorchEngine(decodable[0] if len(models) == 1 else Ensemble(decodable), device)
 
 

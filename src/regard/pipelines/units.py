@@ -54,11 +54,21 @@ class Element(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """A stretch of text with mark-up: what the model reads, its units, its elements by number."""
+    """A stretch of text with mark-up: its text (with whether it must be kept), its units, its elements by number."""
 
-    text: str
+    chunks: list[tuple[str, bool]]
     units: list[Unit]
     elements: dict[int, Element]
+
+    @property
+    def kept(self) -> list[str]:
+        """What must be kept, in its order."""
+        return [text for text, is_kept in self.chunks if is_kept]
+
+    def text(self, stand_ins: Sequence[str] = ()) -> str:
+        """What the model reads: one word for each thing that must be kept, itself if there is no stand-in for it."""
+        words = iter(stand_ins or ["".join(text.split()) for text in self.kept])
+        return " ".join("".join(next(words) if is_kept else text for text, is_kept in self.chunks).split())
 
 
 class _Reader:
@@ -109,7 +119,8 @@ def read(parts: Sequence[Part]) -> Marked:
         element: Element(opening, reader.closings[element], path, sum(start < place for start in starts))
         for element, (place, opening, path) in reader.starts.items()
     }
-    return Marked(_to_be_read(reader.text, reader.kept), [unit for _, unit in placed], elements)
+    chunks = [(reader.text[start:end], is_kept) for start, end, is_kept in _chunks(reader.text, reader.kept)]
+    return Marked(chunks, [unit for _, unit in placed], elements)
 
 
 def split(text: str) -> list[Unit]:
@@ -144,14 +155,6 @@ def _chunks(text: str, kept: Sequence[tuple[int, int]]) -> Iterator[tuple[int, i
         yield start, end, True
         place = end
     yield place, len(text), False
-
-
-def _to_be_read(text: str, kept: Sequence[tuple[int, int]]) -> str:
-    """What the model reads: what must be kept is one word for it, whatever spaces it holds."""
-    chunks = (
-        "".join(text[start:end].split()) if is_kept else text[start:end] for start, end, is_kept in _chunks(text, kept)
-    )
-    return " ".join("".join(chunks).split())
 
 
 def _overlaps(match: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:

@@ -46,3 +46,8 @@ def _output(translation: Translation, *, alignment: bool) -> dict[str, Any]:
     if alignment:
         values["alignment"] = translation.alignment if translation.ids else []
     return values
+
+
+def notice_json(notice: str | None) -> dict[str, str]:
+    """What a user should know, if there is something."""
+    return {} if notice is None else {"notice": notice}

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from regard.serve import explorer, labels, libretranslate, native, openai, operations
+from regard.serve import explorer, labels, libretranslate, native, openai, operations, pictures
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import App, Guard
@@ -69,6 +69,7 @@ def _routers(models: Models, settings: Settings) -> list[APIRouter]:
         libretranslate.router(models, settings),
         native.router(models, settings),
         labels.router(models, settings),
+        pictures.router(models),
         openai.router(models),
         operations.router(models),
         explorer.router(models),

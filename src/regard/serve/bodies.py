@@ -1,5 +1,6 @@
 """Reading what clients send: JSON as strictly as orjson reads it, and forms where LibreTranslate's clients use them."""
 
+import base64
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -9,12 +10,14 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
 
 from regard.serve.errors import ApiError
 
 Query = TypeVar("Query", bound=BaseModel)
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 MOST_FIELDS = 1000
+MOST_TEXT = 32 << 20  # the guard has counted already
 
 
 class _StrictRequest(Request):
@@ -37,27 +40,33 @@ class StrictRoute(APIRoute):
         return strictly
 
 
-def either_form(kind: type[Query]) -> Callable[[Request], Awaitable[Query]]:
-    """A dependency that reads a `kind` from JSON or from a form, as the content type says."""
+def either_form(kind: type[Query], *, files: int = 0) -> Callable[[Request], Awaitable[Query]]:
+    """A dependency that reads a `kind` from JSON or from a form, as the content type says.
+
+    So many `files` may be in a form; each becomes base64.
+    """
 
     async def read(request: Request) -> Query:
         try:
-            return kind.model_validate(await _values(request))
+            return kind.model_validate(await _values(request, files))
         except ValidationError as error:
             raise RequestValidationError(error.errors(include_input=False, include_url=False)) from None
 
     return read
 
 
-def description(kind: type[BaseModel]) -> dict[str, Any]:
+def description(kind: type[BaseModel], *, files: int = 0) -> dict[str, Any]:
     """What `either_form` takes, for the description of the interface."""
     schema = kind.model_json_schema()
     return {
-        "requestBody": {"required": True, "content": {name: {"schema": schema} for name in ("application/json", FORM)}}
+        "requestBody": {
+            "required": True,
+            "content": {name: {"schema": schema} for name in ("application/json", MULTIPART if files else FORM)},
+        }
     }
 
 
-async def _values(request: Request) -> Any:
+async def _values(request: Request, files: int) -> Any:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if not body and request.method == "GET":
@@ -66,8 +75,8 @@ async def _values(request: Request) -> Any:
         if content_type == "application/json":
             return orjson.loads(body)
         if content_type == MULTIPART:
-            async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
-                return _collected(form.multi_items())
+            async with request.form(max_files=files, max_fields=MOST_FIELDS, max_part_size=MOST_TEXT) as form:
+                return _collected([(name, await _text(value)) for name, value in form.multi_items()])
         text = body.decode("ascii")
         return _collected(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
     except (ValueError, RecursionError):  # orjson's and UnicodeDecodeError are of this kind
@@ -83,3 +92,7 @@ def _collected(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         else:
             values[name] = value
     return values
+
+
+async def _text(value: UploadFile | str) -> str:
+    return value if isinstance(value, str) else base64.b64encode(await value.read()).decode()

@@ -10,6 +10,7 @@ import torch
 
 from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.errors import UsageError
+from regard.pipelines.caption import Captioner
 from regard.pipelines.classify import Classifier
 from regard.pipelines.classify_pictures import PictureClassification, PictureClassifier
 from regard.pipelines.picture_input import SeenPicture
@@ -122,9 +123,26 @@ class ServedPictureLabeller:
         return self.call(compute)
 
 
-Served = ServedModel | ServedLabeller | ServedPictureLabeller
-Kind = TypeVar("Kind", ServedModel, ServedLabeller, ServedPictureLabeller)
+class ServedCaptioner:
+    """A model that says what pictures show."""
+
+    source = target = None
+
+    def __init__(self, place: Place, loaded: LoadedModel, worker: Worker) -> None:
+        self.name = place.name
+        engine = QueuedEngine(worker, place.name, torch_engine([loaded.model]))
+        self.captioner = Captioner([loaded], engine=engine, run=engine.call)
+
+    def warm_up(self) -> None:
+        """Say what a black picture shows."""
+        nothing = np.zeros(self.captioner.reader.shape, dtype=np.uint8)
+        next(self.captioner.captions([("", nothing)], beam_size=1, n_best=1))
+
+
+Served = ServedCaptioner | ServedModel | ServedLabeller | ServedPictureLabeller
+Kind = TypeVar("Kind", ServedCaptioner, ServedModel, ServedLabeller, ServedPictureLabeller)
 WHAT = {
+    ServedCaptioner: "says what pictures show",
     ServedModel: "says text",
     ServedLabeller: "gives labels to texts",
     ServedPictureLabeller: "gives labels to pictures",
@@ -187,7 +205,7 @@ class Models:
 
 def _serve(place: Place, loaded: LoadedModel, worker: Worker) -> Served:
     if loaded.vocabularies.target.ends_with_eos:
-        return ServedModel(place, loaded, worker)
+        return (ServedCaptioner if loaded.vocabularies.reads_pictures else ServedModel)(place, loaded, worker)
     return (ServedPictureLabeller if loaded.vocabularies.reads_pictures else ServedLabeller)(place, loaded, worker)
 
 

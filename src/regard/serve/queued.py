@@ -7,8 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from regard.decoding.search import Hypothesis, SearchConfig
-from regard.pipelines.generate import Request, TorchEngine
-from regard.pipelines.translate import Run
+from regard.pipelines.generate import Request, Run, TorchEngine
 from regard.serve.ticket import DeadlineError, Ticket, VoidError, current
 from regard.serve.worker import Lane, Worker
 

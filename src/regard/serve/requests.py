@@ -109,9 +109,17 @@ class Classify(Body):
 class ClassifyPicture(Body):
     """A picture that is to be given a label."""
 
-    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or TIFF file in base64.")]
+    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or TIFF file in base64; or a form's file.")]
     model: ModelName = None
     n_best: Annotated[int, Field(ge=1, le=1000, description="So many labels, the most probable first.")] = 1
+
+
+class CaptionPicture(SearchFields):
+    """A picture that is to be described."""
+
+    picture: Annotated[str, Field(description="A PNG, JPEG, GIF, WebP, BMP or TIFF file in base64; or a form's file.")]
+    model: ModelName = None
+    attention: Annotated[bool, Field(description="Add the map [row][column] of each token.")] = False
 
 
 class Score(Body):

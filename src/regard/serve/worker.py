@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from regard.decoding.search import Hypothesis, SearchConfig
-from regard.pipelines.generate import MAX_POSITIONS, Request, TorchEngine
+from regard.pipelines.generate import MAX_POSITIONS, Request, TorchEngine, source_length
 from regard.serve.interruptible import Interruptible, Listener
 from regard.serve.metrics import Metrics
 from regard.serve.ticket import DeadlineError as DeadlineError
@@ -57,7 +57,7 @@ class _Search:
 
     @property
     def length(self) -> int:
-        return len(self.request.source)
+        return source_length(self.request.source)
 
 
 @dataclass(eq=False)

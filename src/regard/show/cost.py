@@ -31,7 +31,7 @@ def cost_plot(dots: Sequence[Dot], *, cost: str, score: str) -> Figure:
         is_wide = max(costs) >= 10 * min(costs)
         if is_wide:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _place: _power(value))
+            axes.xaxis.set_major_formatter(lambda value, _place: power_of_ten(value))
             axes.xaxis.set_minor_formatter(lambda _value, _place: "")
         axes.set_xlabel(cost)
         axes.set_ylabel(score)
@@ -56,7 +56,7 @@ def cost_plot(dots: Sequence[Dot], *, cost: str, score: str) -> Figure:
     return figure
 
 
-def _power(value: float) -> str:
+def power_of_ten(value: float) -> str:
     """A power of ten as it is read: 0.1, 10, 1,000, 10¹⁹."""
     exponent = round(math.log10(value))
     if -3 <= exponent <= 4:

@@ -113,7 +113,7 @@ def _is_word(piece: str) -> bool:
 
 
 def _plain(pieces: Sequence[str]) -> list[str]:
-    return [piece.removeprefix("▁") or "▁" for piece in pieces]
+    return [piece.removeprefix("▁") or "␣" for piece in pieces]
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "ui";
 import { number, share } from "numbers";
 import { floats, plain, side } from "trace";
 import * as client from "client";
-import { pixels, rampColour } from "map";
+import { isDeep, pixels, rampColour } from "map";
 
 /** A model without attention: all that the decoder gets of the source is one vector. */
 export function Bottleneck({ trace, theme }) {
@@ -22,7 +22,7 @@ export function Bottleneck({ trace, theme }) {
 }
 
 /** Leave one word out: what each target word loses without each source word. Needs no attention, and does not trust it. */
-export function Influence({ trace, step, theme, onStep }) {
+export function Influence({ trace, step, onStep }) {
   const [array, setArray] = useState(trace.influence);
   const [open, setOpen] = useState(!trace.sites.some((site) => site.kind === "cross"));
   const [failed, setFailed] = useState(null);
@@ -36,13 +36,13 @@ export function Influence({ trace, step, theme, onStep }) {
     <div class="between"><h2 id="influence-title">Leave a word out <small>what the output really depends on</small></h2>
       ${!open && html`<button type="button" onClick=${() => setOpen(true)}>compute</button>`}</div>
     ${failed && html`<p class="error">${failed}</p>`}
-    ${open && array && html`<${InfluenceMap} trace=${trace} array=${array} step=${step} theme=${theme} onStep=${onStep} />`}
+    ${open && array && html`<${InfluenceMap} trace=${trace} array=${array} step=${step} onStep=${onStep} />`}
     <p class="caption">Attention is not by itself an explanation. Here each source word is left out in turn, and the darker the cell,
       the less probable the target word becomes without it (in nats).</p>
   </section>`;
 }
 
-function InfluenceMap({ trace, array, step, theme, onStep }) {
+function InfluenceMap({ trace, array, step, onStep }) {
   const [rows, columns] = array.shape, values = floats(array);
   const keys = side(trace, "source", "words"), labels = keys.labels.filter((_, i) => !keys.special[i]);
   const queries = side(trace, "target", "pieces").labels, most = Math.max(1, ...values);
@@ -52,7 +52,7 @@ function InfluenceMap({ trace, array, step, theme, onStep }) {
       <th scope="row"><bdi>${query}</bdi></th>
       ${Array.from({ length: columns }, (_, k) => {
         const value = values[q * columns + k];
-        return html`<td style=${`--strength: ${Math.max(0, value / most).toFixed(3)}`} class=${value / most > 0.5 ? "on" : ""}
+        return html`<td style=${`--strength: ${Math.max(0, value / most).toFixed(3)}`} class=${isDeep(value / most) ? "on" : ""}
           title=${number(value, 4)}>${Math.abs(value) >= 0.1 ? number(value, 1) : ""}</td>`;
       })}</tr>`)}</tbody></table></div>`;
 }
@@ -71,7 +71,7 @@ export function Experts({ trace }) {
         <tbody>${Array.from({ length: columns }, (_, expert) => html`<tr><th scope="row">${expert + 1}</th>
           ${Array.from({ length: rows }, (_, token) => {
             const gate = gates[token * columns + expert];
-            return html`<td style=${`--strength: ${gate.toFixed(3)}`} class=${gate > 0.5 ? "on" : ""} title=${number(gate, 4)}>${gate > 0 ? share(gate) : ""}</td>`;
+            return html`<td style=${`--strength: ${gate.toFixed(3)}`} class=${isDeep(gate) ? "on" : ""} title=${number(gate, 4)}>${gate > 0 ? share(gate) : ""}</td>`;
           })}</tr>`)}</tbody></table></div>`;
     })}
   </section>`;

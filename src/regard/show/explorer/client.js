@@ -1,5 +1,6 @@
 // What the page asks the server for. A page in a file has no server: then `online` is false and all it has is its trace.
 
+performance.mark("regard-data");
 const element = document.getElementById("trace");
 const embedded = element && element.textContent.trim() ? JSON.parse(element.textContent) : null;
 export const online = document.documentElement.dataset.server === "true";

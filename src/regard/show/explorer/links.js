@@ -40,7 +40,7 @@ function standing(keys, queries, width) {
   const height = count * line + 12, third = Math.min(190, width * 0.34), middle = Math.min(width - 2 * third, 420);
   const left = (width - middle) / 2;
   const column = (side, x, anchor) => side.labels.map((_, i) => ({
-    x, anchor, y: (height - side.labels.length * line) / 2 + i * line + line * 0.68,
+    x, anchor, y: 6 + i * line + line * 0.68,
   }));
   return { width, height, keys: column(keys, left, "end"), queries: column(queries, left + middle, "start"), lying: false };
 }
@@ -84,9 +84,9 @@ export function Links({ shown, step, chosenKey, onStep, onKey, name }) {
         ${mine.map(([q, k, weight]) => html`<path d=${curve(layout, k, q)} stroke-width=${thick(weight)}
           stroke-opacity=${(0.3 + 0.7 * weight).toFixed(3)} data-weight=${weight} />`)}
       </g>
-      <${Words} side="key" labels=${shown.keys} places=${layout.keys} lit=${mine.map(([, k]) => k)} focus=${focus}
+      <${Words} side="key" labels=${shown.keys} places=${layout.keys} lit=${hover && mine.map(([, k]) => k)} focus=${focus}
         chosen=${chosenKey} onHover=${setHover} onChoose=${onKey} />
-      <${Words} side="query" labels=${shown.queries} places=${layout.queries} lit=${mine.map(([q]) => q)} focus=${focus}
+      <${Words} side="query" labels=${shown.queries} places=${layout.queries} lit=${hover && mine.map(([q]) => q)} focus=${focus}
         chosen=${step} onHover=${setHover} onChoose=${onStep} />
     </svg>
   </div>`;
@@ -104,11 +104,11 @@ function isolated({ weights, rows, columns }, { side, index }) {
 }
 
 function Words({ side, labels, places, lit, focus, chosen, onHover, onChoose }) {
-  const among = new Set(lit);
+  const among = lit && new Set(lit);
   return html`<g class=${`words ${side}`}>
     ${labels.labels.map((label, i) => {
       const own = focus.side === side && focus.index === i;
-      const faded = focus.side === side ? !own && focus.index !== null : !among.has(i);
+      const faded = among && !own && (focus.side === side || !among.has(i));
       return html`<text key=${i} x=${places[i].x.toFixed(1)} y=${places[i].y.toFixed(1)} text-anchor=${places[i].anchor}
         class=${[labels.special[i] && "special", own && "own", faded && "faded", chosen === i && "chosen"].filter(Boolean).join(" ")}
         data-side=${side} data-index=${i} onMouseEnter=${() => onHover({ side, index: i })} onMouseLeave=${() => onHover(null)}

@@ -1,5 +1,5 @@
 // The page: one state, one trace (or two), and the views of them. What the keyboard does is written here too.
-import { Fragment, html, render, useEffect, useMemo, useRef, useState } from "ui";
+import { Fragment, html, render, useEffect, useLate, useRef, useState } from "ui";
 import { number, share } from "numbers";
 import { chosenSite, hasPieces, kinds, layersOf, matrix, plain, side } from "trace";
 import { fromHash, LONGEST_LINK, toHash } from "state";
@@ -58,8 +58,9 @@ function App() {
       setFound((before) => ({ ...answer, before: given ? before.trace : null }));
       setOverride(given);
       setError(null);
-      const { ids, steps } = answer.trace, forced = ids.prefix.length ? ids.prefix : null;
-      setState((now) => ({ ...now, forced, step: Math.min(now.step, steps.length - 1), key: null }));
+      const { ids, steps, lessons } = answer.trace, forced = ids.prefix.length ? ids.prefix : null;
+      setState((now) => ({ ...now, forced, step: Math.min(now.step, steps.length - 1), ...(mine > 1 && { key: null }),
+        ...(now.lesson !== null && placeOf(answer.trace, lessons[Math.min(now.lesson, lessons.length - 1)].place)) }));
     } catch (problem) {
       if (mine === turn.current) setError(problem.message);
     } finally {
@@ -75,15 +76,23 @@ function App() {
     }, (problem) => setError(problem.message));
   }, []);
   useEffect(() => {
+    if (trace) requestAnimationFrame(() => performance.mark("regard-shown"));  // for whoever measures the page
+  }, [trace]);
+  useEffect(() => {
     const hash = toHash(state);
     if (hash.length <= LONGEST_LINK) history.replaceState(null, "", hash);
   }, [state]);
 
   const force = (token) => run({ forced: [...trace.ids.target.slice(0, state.step), token], step: state.step });
-  useKeys({ trace, state, set, alternative, setAlternative, force, setHelp, help });
+  
 
   const lesson = state.lesson !== null && trace ? trace.lessons[state.lesson] : null;
+  const beside = !lesson && !other && trace && numHeads(trace, state) <= MOST_BESIDE;
+  const late = useLate(trace);  // what stands below the first view is drawn after it
+  const wall = trace && late && html`<${Heads} trace=${trace} state=${state} set=${set} theme=${theme} />`;
   const go = (index) => set({ lesson: index, ...placeOf(trace, trace.lessons[index].place) });
+  useKeys({ trace, state, set, alternative, setAlternative, force, go, setHelp, help });
+  const influence = trace && late && html`<${Influence} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`;
   return html`
     <${Header} trace=${trace} models=${models} state=${state} set=${set} run=${run} go=${go} onHelp=${() => setHelp(true)}
       onOpen=${(opened) => { setFound({ trace: opened }); set({ ...fromHash(opened.view ?? ""), text: opened.text }); }} />
@@ -96,6 +105,9 @@ function App() {
         <div class=${`grid ${other ? "two" : ""}`}>
           <div class="wide">
             <${Pane} trace=${trace} state=${state} set=${set} theme=${theme} title=${other ? trace.model.name : null} />
+            ${!other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
+            <${Bottleneck} trace=${trace} theme=${theme} />
+            ${!trace.sites.length && influence}
             ${other && html`<${Between} divergence=${divergence} reason=${reason} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />
               <${Pane} trace=${other} state=${state} set=${set} theme=${theme} title=${other.model.name} />`}
           </div>
@@ -103,13 +115,14 @@ function App() {
             ${lesson && html`<${LessonCard} lessons=${trace.lessons} index=${state.lesson} onGo=${go} onClose=${() => set({ lesson: null })} />`}
             <${StepPanel} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} alternative=${alternative} divergence=${divergence}
               canForce=${client.online} onStep=${(step) => set({ step })} onForce=${force} />
+            ${beside && wall}
           </div>
         </div>
-        <${Bottleneck} trace=${trace} theme=${theme} />
-        <${Details} trace=${trace} state=${state} set=${set} theme=${theme} run=${run} />
-        <${Tree} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />
-        <${Experts} trace=${trace} />
-        <${Influence} trace=${trace} step=${state.step} theme=${theme} onStep=${(step) => set({ step })} />
+        ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
+        ${!beside && wall}
+        ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`}
+        ${late && html`<${Experts} trace=${trace} />`}
+        ${trace.sites.length > 0 && influence}
         ${trace.sites.length > 0 && html`<${DataTable} trace=${trace} state=${state} />`}
       </>`}
     </main>
@@ -118,7 +131,16 @@ function App() {
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }
 
-function Details({ trace, state, set, theme, run }) {
+const MOST_BESIDE = 16;  // heads whose thumbnails stand beside the picture; more get the page's width
+const numHeads = (trace, state) => layersOf(trace, chosenSite(trace, state)?.kind).reduce((sum, site) => sum + site.weights.shape[0], 0);
+
+function Heads({ trace, state, set, theme }) {
+  const site = chosenSite(trace, state);
+  return site && html`<${Wall} trace=${trace} kind=${site.kind} layer=${site.layer} head=${state.head} theme=${theme}
+    onChoose=${(layer, chosen) => set({ layer, head: chosen })} />`;
+}
+
+function Numbers({ trace, state, run }) {
   const site = chosenSite(trace, state);
   if (!site) return null;
   const head = typeof state.head === "number" && state.head < site.weights.shape[0] ? state.head : "mean";
@@ -126,8 +148,7 @@ function Details({ trace, state, set, theme, run }) {
     site: site.name, head: which, query, weights: Array.from({ length: site.weights.shape[2] }, (_, i) => Number(i === key)),
   });
   return html`<${Arithmetic} trace=${trace} site=${site} head=${head} query=${state.step} chosenKey=${state.key}
-      canOverride=${client.online && site.name.startsWith("decoder")} onOverride=${overrule} />
-    <${Wall} trace=${trace} kind=${site.kind} layer=${site.layer} head=${state.head} theme=${theme} onChoose=${(layer, chosen) => set({ layer, head: chosen })} />`;
+    canOverride=${client.online && site.name.startsWith("decoder")} onOverride=${overrule} />`;
 }
 
 /** What a lesson shows: its attention by words' pieces, its head, step and key. */
@@ -181,8 +202,9 @@ function Composer({ trace, state, set, run, busy }) {
   const pieces = trace && state.forced ? trace.sides.target.pieces.slice(0, state.forced.length) : [];
   return html`<form class="composer" onSubmit=${submit}>
     <label class="sr-only" for="source">Sentence</label>
-    <div class="line"><input id="source" dir="auto" autocomplete="off" spellcheck="false" value=${state.text} placeholder="Type a sentence …"
-        onInput=${(event) => set({ text: event.currentTarget.value })} />
+    <div class="line"><textarea id="source" rows="1" dir="auto" autocomplete="off" spellcheck="false" value=${state.text} placeholder="Type a sentence …"
+        onInput=${(event) => set({ text: event.currentTarget.value.replaceAll("\n", " ") })}
+        onKeyDown=${(event) => event.key === "Enter" && submit(event)}></textarea>
       <button type="submit" class="go" aria-busy=${String(busy)}>${busy ? "…" : "Translate"}</button></div>
     ${trace && html`<p class="output"><span class="quiet">→</span> <bdi>${trace.translation}</bdi></p>`}
     <div class="options">
@@ -209,7 +231,7 @@ function Consequence({ before, trace, override, onBack }) {
     <p class="sentence"><span class="quiet">before</span> <bdi>${before?.translation}</bdi></p>
     <p class="sentence"><span class="quiet">after</span> <bdi>${trace.translation}</bdi></p>
     <p class="caption">${before?.translation === trace.translation ? "The output is the same: this head did not matter here, or others made up for it." : "The output has changed."}
-      Log-probability ${number(before?.score ?? 0)} → ${number(trace.score)}. <button type="button" onClick=${onBack}>Give the model its own weights back</button></p></section>`;
+      ${" "}Log-probability ${number(before?.score ?? 0)} → ${number(trace.score)}. <button type="button" onClick=${onBack}>Give the model its own weights back</button></p></section>`;
 }
 
 function Between({ divergence, reason, trace, step, onStep }) {
@@ -246,7 +268,7 @@ function useKeys(context) {
   }, []);
 }
 
-function act(event, { trace, state, set, alternative, setAlternative, force, setHelp, help }) {
+function act(event, { trace, state, set, alternative, setAlternative, force, go, setHelp, help }) {
   if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return false;
   if (event.key === "Enter" && event.target.tagName === "BUTTON") return false;
   const last = trace.steps.length - 1, step = Math.min(state.step, last), site = chosenSite(trace, state);
@@ -264,7 +286,7 @@ function act(event, { trace, state, set, alternative, setAlternative, force, set
     "}": () => site && set({ head: cycle(["mean", ...Array(site.weights.shape[0]).keys()], state.head, 1) }),
     h: () => set({ view: state.view === "map" ? "links" : "map" }),
     w: () => hasPieces(trace) && set({ unit: state.unit === "words" ? "pieces" : "words" }),
-    l: () => set({ lesson: state.lesson === null ? 0 : null }),
+    l: () => (state.lesson === null ? go(0) : set({ lesson: null })),
     e: () => saveSvg(),
     "?": () => setHelp(true),
   };

@@ -10,6 +10,11 @@ export function rampColour() {
   return getComputedStyle(document.documentElement).getPropertyValue("--ramp").split(",").map(Number);
 }
 
+/** Whether what is written on so much of the ramp's colour must be in the other ink to be read (4.5 to 1 either way). */
+export function isDeep(strength) {
+  return strength > (matchMedia("(prefers-color-scheme: dark)").matches ? 0.58 : 0.81);
+}
+
 /** A matrix as an image of one pixel a cell: its address as data. */
 export function pixels(weights, rows, columns, colour) {
   const canvas = document.createElement("canvas");
@@ -91,7 +96,7 @@ function texts({ left, top, cell }, shown) {
       transform=${`translate(${left + (k + 0.5) * cell + 4} ${top - 8}) rotate(-50)`}>${cut(label)}<title>${label}</title></text>`)}
     ${shown.queries.labels.map((label, q) => html`<text class=${`query ${shown.queries.special[q] ? "special" : ""}`}
       x=${left - 10} y=${top + (q + 0.5) * cell + 5} text-anchor="end">${cut(label)}<title>${label}</title></text>`)}
-    ${numbers && Array.from(shown.weights, (weight, i) => weight >= 0.05 && html`<text class=${`value ${weight > 0.5 ? "on" : ""}`}
+    ${numbers && Array.from(shown.weights, (weight, i) => weight >= 0.05 && html`<text class=${`value ${isDeep(weight) ? "on" : ""}`}
       x=${left + ((i % shown.columns) + 0.5) * cell} y=${top + (Math.floor(i / shown.columns) + 0.5) * cell + 4}
       text-anchor="middle">${share(weight)}</text>`)}
   </g>`;

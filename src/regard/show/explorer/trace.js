@@ -5,15 +5,13 @@ const decoded = new WeakMap();
 /** The numbers of {shape, base64}: little-endian float32, decoded once. */
 export function floats(array) {
   if (!decoded.has(array)) {
-    const text = atob(array.base64);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    decoded.set(array, new Float32Array(bytes.buffer));
+    const bytes = Uint8Array.fromBase64?.(array.base64) ?? Uint8Array.from(atob(array.base64), (c) => c.charCodeAt(0));
+    decoded.set(array, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4));
   }
   return decoded.get(array);
 }
 
-export const plain = (piece) => piece.replace(/^▁/, "") || "▁";
+export const plain = (piece) => piece.replace(/^▁/, "") || "␣";
 export const isSpecial = (piece) => /^<\/?s>$|^<pad>$/.test(piece);
 
 const groupings = new WeakMap();
@@ -37,7 +35,7 @@ function words({ pieces, words: numbers }) {
     groups[word].push(i);
     labels[word] += pieces[i].replace(/^▁/, "");
   });
-  return { labels: labels.map((label) => label || "▁"), groups, of: numbers, special };
+  return { labels: labels.map((label) => label || "␣"), groups, of: numbers, special };
 }
 
 /** Whether words and pieces differ, so that there is something to choose. */

@@ -78,7 +78,7 @@ export function Tree({ trace, step, onStep: go }) {
 }
 
 function label(node) {
-  const word = plain(node.piece).slice(0, 10).replace(/^▁$/, "␣");
+  const word = plain(node.piece).slice(0, 10);
   return `${isDead(node) ? "✕ " : ""}${word === "</s>" ? "■ end" : word}`;
 }
 

@@ -11,13 +11,25 @@ export function useWidth(initial = 720) {
   const ref = useRef(null);
   const [width, setWidth] = useState(initial);
   useLayoutEffect(() => {
-    const measure = () => { if (ref.current) setWidth(Math.floor(ref.current.clientWidth)); };
+    if (!ref.current) return undefined;  // the view has nothing to show
+    const measure = () => setWidth(Math.floor(ref.current.clientWidth));
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(ref.current);
     return () => observer.disconnect();
   }, []);
   return [ref, width];
+}
+
+/** False until what is there already has been painted; false again whenever `value` changes. */
+export function useLate(value) {
+  const [done, setDone] = useState(null);
+  useEffect(() => {
+    let current = true;
+    requestAnimationFrame(() => setTimeout(() => current && setDone(value)));
+    return () => { current = false; };
+  }, [value]);
+  return done === value;
 }
 
 /** A row of buttons of which one is pressed. `options` are [value, label, title?]. */

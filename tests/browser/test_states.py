@@ -1,0 +1,179 @@
+"""The page in all its states: every family, light and dark, narrow and wide, by keyboard, right to left, long."""
+
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+import torch
+
+import regard
+from regard.data.dataset import Vocabularies
+from regard.data.tokenizer import TokenizerConfig, learn
+from regard.show.document import array
+from regard.show.page import page as whole_page
+from tiny_folder import save_tiny
+
+pytestmark = pytest.mark.browser
+
+TEXT = "the cat sees the dog"
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+WIDTHS = (360, 768, 1280, 1920)
+FAMILIES = {
+    "transformer": ("transformer", {}, ".links, .arithmetic, .wall, .tree"),
+    "experts": ("transformer", {"experts": {"number": 3, "used": 2}}, ".links, .experts"),
+    "dot": ("seq2seq", {"score": "dot"}, ".links, .arithmetic"),
+    "multiplicative": ("seq2seq", {"score": "multiplicative"}, ".links, .arithmetic"),
+    "additive": ("seq2seq", {"score": "additive"}, ".links, .arithmetic"),
+    "no attention": ("seq2seq", {"score": "none"}, ".bottleneck, .influence table, .tree"),
+    "convs2s": ("convs2s", {}, ".links, .arithmetic, .wall"),
+    "bytenet": ("bytenet", {"size": 8, "encoder_sets": 1, "decoder_sets": 1}, ".influence table, .tree"),
+    "gnmt": ("gnmt", {"size": 16, "encoder_layers": 3, "decoder_layers": 3}, ".links, .arithmetic"),
+    "moe": ("moe", {"size": 16, "expert_size": 8, "experts": {"number": 3, "used": 2}}, ".links, .experts"),
+}
+
+
+def serious(page) -> list[str]:
+    """What axe-core finds that keeps somebody out."""
+    page.evaluate(AXE)
+    found = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:160]} {each['nodes'][0]['failureSummary'][:200]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_shows_what_it_has(make_page, in_file, tmp_path, family):
+    kind, settings, selectors = FAMILIES[family]
+    translator = regard.load(save_tiny(tmp_path / "tiny", kind, **settings))
+    address, _ = in_file(translator, TEXT)
+    page = make_page(address, scheme="dark" if len(family) % 2 else "light")
+    for selector in selectors.split(", "):
+        page.wait_for_selector(selector)
+    assert page.locator(".check.wrong").count() == 0
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{width} pixels are too few"
+    assert serious(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_kept_out(make_page, served, scheme):
+    page = make_page(served + "#s=the+cat+sees+the+dog&o=lstm&m=tiny", scheme=scheme)
+    states = [
+        lambda: None,
+        lambda: page.keyboard.press("h"),
+        lambda: page.keyboard.press("l"),
+        lambda: page.locator("header summary").click(),
+        lambda: page.locator(".influence button").click(),
+        lambda: page.keyboard.press("?"),
+    ]
+    for number, change in enumerate(states):
+        change()
+        page.wait_for_timeout(60)
+        assert serious(page) == [], f"state {number}"
+
+
+def test_everything_is_reached_without_a_mouse(make_page, served):
+    page = make_page(served + "#s=the+cat+sees+the+dog&m=tiny")
+    seen = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("document.activeElement.id || document.activeElement.textContent.trim().slice(0, 24)")
+        )
+    assert {"source", "Lessons", "Save", "?", "Translate"} <= set(seen)
+    assert len(set(seen)) > 25  # and no trap
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+
+
+def test_words_never_become_markup(make_page, in_file, tmp_path):
+    hostile = '</script><img src=x onerror="document.title=1"> <b>&lt;i&gt; $& /*TRACE*/'
+    tokenizer = learn(TokenizerConfig(kind="words"), [hostile, TEXT])
+    translator = regard.load(save_tiny(tmp_path / "tiny", "transformer", words=Vocabularies(tokenizer, tokenizer)))
+    address, _ = in_file(translator, hostile, target=hostile)
+    page = make_page(address)
+    assert page.locator("img[src=x], #app b i, svg img").count() == 0
+    assert page.title() == "regard"
+    words = page.locator(".links .words.key text title").all_text_contents()
+    assert " ".join(words[:-1]) == hostile
+    page.keyboard.press("h")
+    page.locator("details.data summary").click()
+    assert page.locator("details.data th bdi").first.inner_text() == hostile.split()[0]
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_what_is_read_from_right_to_left_is_written_so(make_page, in_file, tmp_path):
+    hebrew = "הכלב רואה את החתול"
+    tokenizer = learn(TokenizerConfig(kind="words"), [hebrew, TEXT])
+    translator = regard.load(save_tiny(tmp_path / "tiny", "transformer", words=Vocabularies(tokenizer, tokenizer)))
+    address, _ = in_file(translator, hebrew, target=TEXT)
+    page = make_page(address)
+    places = {
+        side: [
+            float(x) for x in page.locator(f".words.{side} text").evaluate_all("t => t.map(e => e.getAttribute('x'))")
+        ]
+        for side in ("key", "query")
+    }
+    assert places["key"] == sorted(places["key"], reverse=True)
+    assert places["query"] == sorted(places["query"])
+
+
+LONG = " ".join(["the cat sees the small dog in the snow"] * 11 + ["there"])
+FIRST_VIEW, HOVER, STEP = 1.0, 0.05, 0.1  # seconds
+
+
+def test_a_hundred_tokens_are_quick(make_page, in_file, tmp_path):
+    """Six layers of eight heads. What counts is the page's own processor time: others use this machine too."""
+    words = Vocabularies(*[learn(TokenizerConfig(kind="words"), [LONG, TEXT])] * 2)
+    folder = save_tiny(tmp_path / "long", "transformer", words=words, size=64, num_layers=6, num_heads=8)
+    _, whole = in_file(regard.load(folder), LONG, target=LONG)
+    assert len(whole["ids"]["source"]) == len(whole["ids"]["target"]) == 101
+    chance = torch.Generator().manual_seed(1)
+    for site in whole["sites"]:  # a random model of six layers looks at everything alike; a trained one does not
+        site["weights"] = array((60 * torch.rand(site["weights"]["shape"], generator=chance)).softmax(-1))
+    path = tmp_path / "long.html"
+    path.write_text(whole_page(whole), encoding="utf-8")
+    page = make_page("about:blank", wait="body")
+    clock = Clock(page)
+    spent = {
+        "first view": clock.spent_by(lambda: page.goto(path.as_uri(), wait_until="commit"), until=".links .ground")
+    }
+    page.wait_for_selector(".tree, .wall")
+    assert page.locator(".links .ground path").count() > 200
+    page.wait_for_timeout(300)
+    word = page.locator(".words.key text").nth(40)
+    word.scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    spent["hover"] = clock.spent_by(word.hover, until=".ground.faint")
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(200)
+    spent["step"] = clock.spent_by(lambda: page.keyboard.press("ArrowRight"), until="#step-title:has-text('Step 2')")
+    print("seconds:", {what: round(value, 3) for what, value in spent.items()})
+    assert spent["first view"] <= FIRST_VIEW
+    assert spent["hover"] <= HOVER
+    assert spent["step"] <= STEP
+
+
+class Clock:
+    """Processor time of a page's main thread, as Chromium itself counts it."""
+
+    def __init__(self, page):
+        self._page = page
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def _now(self) -> float:
+        metrics = self._session.send("Performance.getMetrics")["metrics"]
+        return next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+    def spent_by(self, action, *, until: str) -> float:
+        start = self._now()
+        action()
+        self._page.wait_for_selector(until)
+        self._page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        return self._now() - start
