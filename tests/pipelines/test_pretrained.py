@@ -1,6 +1,7 @@
 """Weights of others: a file that could run code runs none, and what does not fit is one sentence."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -25,6 +26,20 @@ def test_a_file_that_could_run_code_runs_none(tmp_path, capsys):
     with pytest.raises(ModelError, match="no state dict"):
         read_weights(str(path))
     assert "code has run" not in capsys.readouterr().out
+
+
+def test_a_compressed_archive_is_not_unpacked(tmp_path):
+    torch.save({"weight": torch.zeros(1 << 20)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    assert (tmp_path / "bomb.pth").stat().st_size < 20_000
+    assert read_weights(str(tmp_path / "plain.pth"))[0]["weight"].numel() == 1 << 20
+    with pytest.raises(ModelError, match=r"bomb\.pth: no state dict"):
+        read_weights(str(tmp_path / "bomb.pth"))
 
 
 def test_a_missing_file_or_package_is_one_sentence(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ def read_weights(weights: str) -> tuple[dict[str, Tensor], Path]:
     """
     path = _packaged() if weights == IMAGENET else Path(weights).expanduser()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # A file mapped into memory cannot be a compressed archive, which may hold a thousand times its own size.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (OSError, RuntimeError, UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelError(f"{path}: no state dict can be read from it: {reason}") from None
