@@ -33,7 +33,7 @@ def make_page(browser):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         opened = context.new_page()
-        own = address.split("/explorer")[0] if address.startswith("http") else address.split("#")[0]
+        own = "/".join(address.split("/")[:3]) if address.startswith("http") else address.split("#")[0]
         opened.on("request", lambda request: is_own(request.url, own) or problems.append(request.url))
         opened.on("pageerror", lambda error: problems.append(str(error)))
         opened.on("console", lambda said: is_mistake(said) and problems.append(said.text))

@@ -5,12 +5,15 @@ from pathlib import Path
 import axe_playwright_python
 import pytest
 import torch
+from playwright.sync_api import expect
 
 import regard
+from regard.cli.show_picture import show_picture
 from regard.data.dataset import Vocabularies
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.show.document import array
 from regard.show.page import page as whole_page
+from tiny_captioner import save_tiny_captioner, write_scenes
 from tiny_folder import save_tiny
 
 pytestmark = pytest.mark.browser
@@ -28,6 +31,11 @@ FAMILIES = {
     "convs2s": ("convs2s", {}, ".links, .arithmetic, .wall"),
     "bytenet": ("bytenet", {"size": 8, "encoder_sets": 1, "decoder_sets": 1}, ".influence table, .tree"),
     "gnmt": ("gnmt", {"size": 16, "encoder_layers": 3, "decoder_layers": 3}, ".links, .arithmetic"),
+    "deep_att": (
+        "deep_att",
+        {"size": 8, "embedding_size": 8, "encoder_layers": 2, "decoder_layers": 2, "memory_size": 8},
+        ".links, .arithmetic",
+    ),
     "moe": ("moe", {"size": 16, "expert_size": 8, "experts": {"number": 3, "used": 2}}, ".links, .experts"),
 }
 
@@ -55,6 +63,23 @@ def test_every_family_shows_what_it_has(make_page, in_file, tmp_path, family):
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{width} pixels are too few"
+    assert serious(page) == []
+
+
+def test_a_caption_lies_over_its_picture_word_by_word(make_page, tmp_path):
+    folder, path = save_tiny_captioner(tmp_path / "tiny"), tmp_path / "page.html"
+    write_scenes(tmp_path / "pictures", 1)
+    show_picture(folder, str(tmp_path / "pictures" / "0.png"), path, device="cpu", threads=None)
+    page = make_page(path.as_uri())
+    page.wait_for_function("() => document.querySelector('.stack img').naturalWidth > 0")
+    before = page.evaluate("() => document.querySelector('.stack canvas').toDataURL()")
+    page.locator(".film button").nth(2).click()
+    expect(page.locator("#step-title")).to_contain_text("Step 3")
+    assert page.evaluate("() => document.querySelector('.stack canvas').toDataURL()") != before
+    page.locator(".stack").click(position={"x": 5, "y": 5})
+    expect(page.locator(".picture .caption")).to_contain_text("row 1, column 1")
+    expect(page.locator("#arithmetic-title")).to_contain_text("row 1, column 1")
+    assert page.locator(".check.wrong").count() == 0
     assert serious(page) == []
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checks.markup import Said
 from regard.errors import UsageError
 from regard.pipelines.markup import translate_html
 from regard.pipelines.placeholders import placeholders
-from regard.pipelines.translate import Translation, Translator
 from tiny_folder import save_tiny
 
 
@@ -70,29 +70,6 @@ def html_texts():
         return st.lists(st.one_of(leaf, one), min_size=1, max_size=3).map(" ".join)
 
     return st.recursive(leaf, wrapped, max_leaves=6)
-
-
-class Said(Translator):
-    """Says what it is told, and looked where it is told: for every word of the output a word of the source.
-
-    Words in `copies` it says after one, if they come one by one.
-    """
-
-    def __init__(self, text, links, copies=()):
-        self.text, self.links, self.copies, self.asked = text, links, copies, []
-
-    def translate(self, texts, **_):
-        self.asked.append(list(texts))
-        return [self.one(text) for text in texts]
-
-    def one(self, text):
-        is_copied = text.removesuffix(".") in self.copies
-        done = Translation(text, text if is_copied else self.text, 0.0, 0.0, [], [], [], [9], [9])
-        done.__dict__["alignment"] = sorted((source, target) for target, source in enumerate(self.links))
-        return done
-
-    def look_at_all(self, translations, **_):
-        pass
 
 
 @st.composite

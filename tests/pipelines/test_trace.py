@@ -7,10 +7,12 @@ import regard
 from regard.attention.record import AttentionRecord, Override
 from regard.decoding.penalties import LengthPenalty
 from regard.errors import DataError, UsageError
+from regard.pipelines.caption import Captioner
 from regard.pipelines.rescore import rescore
-from regard.pipelines.trace import influence, next_token_distributions, trace_sentence
+from regard.pipelines.trace import influence, next_token_distributions, trace_picture, trace_sentence
 from regard.protocol import Batch
 from regard.symbols import BOS, EOS
+from tiny_captioner import save_tiny_captioner, write_scenes
 from tiny_folder import save_tiny
 
 TEXT = "the cat sees the dog"
@@ -165,6 +167,19 @@ def test_without_attention_there_is_one_vector(tmp_path):
 def test_where_there_is_attention_nothing_is_handed_over(trace):
     assert trace.handed_over is None
     assert trace.routings == []
+
+
+def test_a_picture_is_traced_as_it_is_captioned(tmp_path):
+    captioner = Captioner.load(save_tiny_captioner(tmp_path / "tiny"))
+    write_scenes(tmp_path / "pictures", 1)
+    (caption,) = captioner.caption(tmp_path / "pictures" / "0.png")
+    trace = trace_picture(captioner, caption.pixels)
+    assert trace.hypothesis.tokens == caption.ids
+    for site, weights in caption.attention.sites.items():
+        assert torch.allclose(trace.sites[site].weights, weights, atol=1e-6)
+        size = trace.sites[site].context.abs().max().item()
+        assert trace.sites[site].difference <= 1e-6 * max(1.0, size)
+    assert len(trace.tree) >= len(trace.target)
 
 
 def test_nothing_and_too_much_are_refused(translator):

@@ -207,11 +207,16 @@ def _sentence(event: events.Event) -> str:
 
 def _prepared(event: events.Prepared) -> str:
     began = f"going on after step {event.resumed_step:,}" if event.resumed_step else "starting"
-    sizes = f"{event.source_vocabulary:,} + {event.target_vocabulary:,}"
+    sides = f"vocabularies of {event.source_vocabulary:,} + {event.target_vocabulary:,}"
+    if event.picture is not None:
+        height, width = event.picture
+        sides = (
+            f"pictures of {height} x {width} x {event.source_vocabulary}, a vocabulary of {event.target_vocabulary:,}"
+        )
     return "\n".join(
         [
             f"{event.folder}: {began}; {event.num_parameters:,} parameters, {event.num_train:,} training and "
-            f"{event.num_validation:,} validation pairs, vocabularies of {sizes}; "
+            f"{event.num_validation:,} validation pairs, {sides}; "
             f"{event.device}, {event.precision}, {event.threads} threads",
             *(f"  {note}" for note in event.notes),
         ]

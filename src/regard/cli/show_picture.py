@@ -1,5 +1,6 @@
 """`regard show` with a model that gives pictures their labels: where it looked, over the picture."""
 
+import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from regard.pipelines.classify_pictures import LookedAt, PictureClassification
 
 PICTURES = (".png", ".svg", ".pdf")
+TRACES = (".html", ".json")  # of captioners: every word with the regions it came from
 
 
 def reads_pictures(model: Path) -> bool:
@@ -40,8 +42,13 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
 
     if picture is None:
         raise UsageError("this model reads pictures: name one, such as `regard show -m MODEL seven.png -o path.png`")
+    if output is not None and output.suffix in TRACES:
+        _trace(model, Path(picture), output, device=device, threads=threads)
+        return
     if output is not None and output.suffix not in PICTURES:
-        raise UsageError(f"--output {output}: the name must end in {', '.join(PICTURES)}")
+        raise UsageError(
+            f"--output {output}: the name must end in {', '.join(PICTURES)}, or for a captioner .html or .json"
+        )
     classifier = PictureClassifier.load(model, device=find_device(device, threads=threads))
     found = next(classifier.stream(islice(read_inputs([picture], classifier.reader), 1)))
     if found.pixels is None:
@@ -59,6 +66,27 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
     with appearing(output) as path:
         save(_figure(found, looked), path)
     sys.stderr.write(f"regard: wrote {output}\n")
+
+
+def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: int | None) -> None:
+    """The page, or the trace as JSON, of what a captioner says of a picture."""
+    from regard.checkpoint.model_folder import load_model
+    from regard.cli.translate import find_device
+    from regard.data.files import appearing
+    from regard.pipelines.caption import Captioner
+    from regard.pipelines.trace import trace_picture
+    from regard.show.document import picture_document, with_details
+    from regard.show.page import page
+
+    loaded = load_model(model, device=find_device(device, threads=threads))
+    captioner = Captioner([loaded])
+    pixels = captioner.read(picture)
+    trace = trace_picture(captioner, pixels)
+    whole = with_details(picture_document(captioner, loaded, trace, pixels), trace)
+    with appearing(output) as path:
+        text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+    sys.stderr.write(f"regard: {whole['translation']}\nregard: wrote {output}\n")
 
 
 def _text(looked: "LookedAt") -> str:

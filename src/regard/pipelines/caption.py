@@ -22,7 +22,7 @@ from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import UsageError
 from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
 from regard.pipelines.watch import Watched, watch_pictures
-from regard.protocol import Decodable
+from regard.protocol import Decodable, Model
 
 Pixels = NDArray[np.uint8]  # (height, width, channels)
 
@@ -107,6 +107,11 @@ class Captioner:
         if not folders:
             raise UsageError("name a model folder with -m; this installation brings no captioner of its own")
         return cls([load_model(folder, device=device) for folder in folders])
+
+    @property
+    def model(self) -> Model:
+        """The first model: the one whose attention is shown."""
+        return self._models[0]
 
     def settings(self, **overrides: object) -> SearchConfig:
         """The model's own search settings with `overrides`, checked.

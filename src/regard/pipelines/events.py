@@ -9,6 +9,7 @@ from regard.training import events as training
 class Prepared(NamedTuple):
     """Data and model are ready; training begins, or goes on after update `resumed_step`.
 
+    `picture` is (height, width) where sources are pictures; `source_vocabulary` then counts their channels.
     `notes` say what is unusual: pairs that were left out and why, checkpoints that were passed over.
     """
 
@@ -23,6 +24,7 @@ class Prepared(NamedTuple):
     threads: int
     resumed_step: int
     notes: tuple[str, ...]
+    picture: tuple[int, int] | None = None
 
 
 class Sample(NamedTuple):

@@ -374,4 +374,5 @@ def _describe(
         threads=machine.threads,
         resumed_step=state.position.step,
         notes=tuple(notes),
+        picture=(dimensions.height, dimensions.width) if dimensions.height else None,
     )

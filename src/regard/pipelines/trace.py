@@ -21,6 +21,7 @@ from regard.decoding.search import Hypothesis, SearchConfig, search
 from regard.decoding.trace import Choice, Trace
 from regard.errors import DataError, UsageError
 from regard.layers.experts import Routing
+from regard.pipelines.caption import Captioner, Pixels
 from regard.pipelines.rescore import rescore
 from regard.pipelines.translate import Translator
 from regard.protocol import Batch, Decodable, Model, State
@@ -69,9 +70,10 @@ class Seen(NamedTuple):
 class SentenceTrace(NamedTuple):
     """All that there is to see of one sentence.
 
-    `source` and `target` end in `EOS`; `steps` has one entry for each token of `target`. `tree` is empty where
-    nothing was searched (a given output, sampling); else the best choices of each step, best first. `handed_over` is
-    the one vector by which a model without attention knows its source, `routings` which experts a token asked.
+    `source` (empty for a picture) and `target` end in `EOS`; `steps` has one entry for each token of `target`. `tree`
+    is empty where nothing was searched (a given output, sampling); else the best choices of each step, best first.
+    `handed_over` is the one vector by which a model without attention knows its source, `routings` which experts a
+    token asked.
     """
 
     source: list[int]
@@ -140,49 +142,72 @@ def trace_sentence(
     if len(source) > translator.longest:
         raise DataError(f"the sentence has {len(source):,} pieces, but the model reads {translator.longest:,} at most")
     config = translator.settings(**settings)
-    _check_override(model, source, override)
+    tensor = pad([source])
+    _check_override(model, tensor, override)
     said = translator.encode_target(prefix) if isinstance(prefix, str) else list(prefix)
     if not translator.reads_source:
         said = said or translator.encode_target(text)
-    tree = Trace()
     if target is None:
-        hypotheses = _searched(model, source, config, said, override, tree)
+        seen = _look(model, tensor, config, said, override)
     else:
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        hypotheses = rescore([model], [(source, translator.encode_target(target))], penalty=penalty)
+        (given,) = rescore([model], [(source, translator.encode_target(target))], penalty=penalty)
+        seen = _seen_again(model, tensor, config, [given], said, override)
+    return seen._replace(source=source, handed_over=seen.handed_over if translator.reads_source else None)
+
+
+@torch.inference_mode()
+def trace_picture(captioner: Captioner, pixels: Pixels, **settings: object) -> SentenceTrace:
+    """Say what a picture shows and keep everything; the keys are its regions, row after row, and `source` is empty.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    source = captioner.reader.tensor(pixels[None])
+    return _look(captioner.model, source, captioner.settings(**settings), [], None)
+
+
+def _look(
+    model: Model, source: Tensor, config: SearchConfig, prefix: list[int], override: Override | None
+) -> SentenceTrace:
+    """Search, keeping the tree, and look at the winner."""
+    assert isinstance(model, Decodable)
+    device, tree = next(model.parameters()).device, Trace()
+    searched = model if override is None else Recorded(model, AttentionRecord(override))
+    found = search(searched, source.to(device), config, prefixes=[prefix] if prefix else None, trace=tree)[0]
+    return _seen_again(model, source, config, found, prefix, override)._replace(tree=tree.steps.get(0, []))
+
+
+def _seen_again(
+    model: Model,
+    source: Tensor,
+    config: SearchConfig,
+    hypotheses: list[Hypothesis],
+    prefix: list[int],
+    override: Override | None,
+) -> SentenceTrace:
     best, *others = hypotheses
     batch, record, steps = replay(model, source, best.tokens, override)
     return SentenceTrace(
-        source=source,
+        source=[],
         target=[*best.tokens, EOS],
-        prefix=said,
+        prefix=prefix,
         hypothesis=best,
         others=others,
         steps=steps,
-        tree=tree.steps.get(0, []),
+        tree=[],
         sites={site: _seen(model, site, record.looked(site)) for site in record.sites},
-        handed_over=_handed_over(model, batch.source) if translator.reads_source else None,
+        handed_over=_handed_over(model, batch.source),
         routings=model.routings(batch) if isinstance(model, AsksExperts) else [],
         search=config,
     )
 
 
-def _searched(
-    model: Model, source: list[int], config: SearchConfig, prefix: list[int], override: Override | None, tree: Trace
-) -> list[Hypothesis]:
-    assert isinstance(model, Decodable)
-    device = next(model.parameters()).device
-    searched = model if override is None else Recorded(model, AttentionRecord(override))
-    prefixes = [prefix] if prefix else None
-    return search(searched, pad([source]).to(device), config, prefixes=prefixes, trace=tree)[0]
-
-
 def replay(
-    model: Model, source: Sequence[int], target: Sequence[int], override: Override | None = None
+    model: Model, source: Tensor, target: Sequence[int], override: Override | None = None
 ) -> tuple[Batch, AttentionRecord, list[Step]]:
-    """Say `target` (without `BOS` and `EOS`) once more: the batch, its record, and the steps with alternatives."""
-    device = next(model.parameters()).device
-    batch = Batch(pad([source]), pad([[BOS, *target, EOS]])).to(device)
+    """Say `target` (no `BOS` or `EOS`) of the one row of `source` once more: batch, record, steps with alternatives."""
+    batch = Batch(source, pad([[BOS, *target, EOS]])).to(next(model.parameters()).device)
     record = AttentionRecord(override)
     logits = model(batch, record).logits[0].float()
     return batch, record, _steps(logits, batch.labels[0])
@@ -221,7 +246,7 @@ def _attentions(model: nn.Module) -> dict[str, Attention]:
     return {module.site: module for module in model.modules() if isinstance(module, Attention)}
 
 
-def _check_override(model: Model, source: Sequence[int], override: Override | None) -> None:
+def _check_override(model: Model, source: Tensor, override: Override | None) -> None:
     if override is None:
         return
     sites = [site for site in _attentions(model) if site.startswith("decoder")]

@@ -214,7 +214,7 @@ def _divergence(first: Kept, other: ServedModel) -> tuple[list[float] | None, st
 
 
 def _description(model: ServedModel) -> dict[str, Any]:
-    return describe(model.translator, model.name) | {"example": _example(model.translator)}
+    return describe(model.translator.loaded[0], model.name) | {"example": _example(model.translator)}
 
 
 def _example(translator: Translator) -> str:

@@ -6,23 +6,28 @@ site, so that a page can fetch it when somebody asks.
 """
 
 import base64
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 import regard
 from regard.attention.score import Summands
+from regard.checkpoint.model_folder import LoadedModel
 from regard.data.tokenizer import Tokenizer
 from regard.decoding.beam import Hypothesis
 from regard.decoding.penalties import LengthPenalty
 from regard.decoding.trace import Choice
 from regard.layers.experts import Routing
+from regard.pipelines.caption import Captioner, Pixels
 from regard.pipelines.trace import Seen, SentenceTrace, Step, influence
 from regard.pipelines.translate import Translator
 from regard.show.lessons import lessons
-from regard.show.sentence import side_of
+from regard.show.picture import in_colour
+from regard.show.sentence import Side, side_of
 from regard.symbols import BOS, EOS
 
 FORMAT = 1
@@ -35,39 +40,58 @@ Document = dict[str, Any]
 
 def document(translator: Translator, trace: SentenceTrace, *, text: str, name: str = "") -> Document:
     """All but the `details`: sentence, steps, tree, weights of every attention, experts, lessons."""
-    vocabularies = translator.vocabularies
-    source = side_of(vocabularies.source_tokenizer, trace.source)
-    target = side_of(vocabularies.target, trace.target)
-    said = side_of(vocabularies.target, [BOS, *trace.target[:-1]])  # what the decoder has read
+    source = side_of(translator.vocabularies.source_tokenizer, trace.source)
+    made = _document(trace, translator.vocabularies.target, source) | {
+        "model": describe(translator.loaded[0], name),
+        "text": text,
+    }
+    if not any(site.endswith(".cross") for site in trace.sites) and len(set(source.words)) <= INFLUENCE_UP_TO:
+        made["influence"] = influences(translator, trace)
+    return made
+
+
+def picture_document(captioner: Captioner, loaded: LoadedModel, trace: SentenceTrace, pixels: Pixels) -> Document:
+    """The same of a picture: its regions are the keys, and `picture` is what the model saw of it."""
+    regions = next((seen.weights.size(2) for site, seen in trace.sites.items() if site.endswith(".cross")), 1)
+    rows, columns = captioner.grid(regions)
+    names = [f"row {row + 1}, column {column + 1}" for row in range(rows) for column in range(columns)]
+    source, file = Side(names, list(range(regions))), BytesIO()
+    Image.fromarray(in_colour(pixels)).save(file, format="PNG")
+    address = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return _document(trace, captioner.vocabularies.target, source) | {
+        "model": describe(loaded),
+        "text": "",
+        "picture": {"address": address, "rows": rows, "columns": columns},
+    }
+
+
+def _document(trace: SentenceTrace, tokenizer: Tokenizer, source: Side) -> Document:
+    target = side_of(tokenizer, trace.target)
+    said = side_of(tokenizer, [BOS, *trace.target[:-1]])  # what the decoder has read
     sides = {"source": source, "target": target, "said": said}
-    made = {
+    return {
         "format": FORMAT,
         "version": regard.__version__,
-        "model": describe(translator, name),
-        "text": text,
-        "translation": vocabularies.target.decode(trace.target),
+        "translation": tokenizer.decode(trace.target),
         "score": trace.hypothesis.score,
         "normalised": trace.hypothesis.normalised,
         "sides": {which: {"pieces": side.pieces, "words": side.words} for which, side in sides.items()},
         "ids": {"source": trace.source, "target": trace.target, "prefix": trace.prefix},
-        "others": [_other(vocabularies.target, other) for other in trace.others],
-        "steps": [_step(vocabularies.target, step) for step in trace.steps],
-        "tree": _tree(vocabularies.target, trace),
+        "others": [_other(tokenizer, other) for other in trace.others],
+        "steps": [_step(tokenizer, step) for step in trace.steps],
+        "tree": _tree(tokenizer, trace),
         "search": trace.search.model_dump(mode="json"),
         "sites": [_site(name, seen) for name, seen in trace.sites.items()],
         "experts": [_routing(routing) for routing in trace.routings],
         "handed_over": None if trace.handed_over is None else array(trace.handed_over),
         "influence": None,
+        "picture": None,
+        "lessons": lessons(trace, source=source, target=target, said=said),
     }
-    if not any(site.endswith(".cross") for site in trace.sites) and len(set(source.words)) <= INFLUENCE_UP_TO:
-        made["influence"] = influences(translator, trace)
-    made["lessons"] = lessons(trace, source=source, target=target, said=said)
-    return made
 
 
-def describe(translator: Translator, name: str = "") -> Document:
+def describe(loaded: LoadedModel, name: str = "") -> Document:
     """What a reader wants to know of the model: its name, its kind, its settings."""
-    loaded = translator.loaded[0]
     config = loaded.config.model_dump(mode="json")
     return {
         "name": name or _short(loaded.folder),

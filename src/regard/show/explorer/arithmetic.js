@@ -101,7 +101,7 @@ function Lines({ trace, site, details, head, query, index, keys }) {
     <li><b>sum</b><${Formula} which="sum" />
       <span>${order.map((i, place) => html`${place > 0 && " + "}${number(worked.weights[i])}·<bdi class="key">${keys[i]}</bdi>`)}${
         keys.length > order.length && " + …"}${worked.sum && html` = [${Array.from(worked.sum.subarray(0, 4), (each) => number(each)).join(", ")}${worked.sum.length > 4 ? ", …" : ""}]
-        <${Check} difference=${worked.difference} against=${1} /> <span class="strips"><${Strip} values=${worked.sum} /></span>`}</span></li>
+        <${Check} difference=${worked.difference} against=${Math.max(...worked.context.map(Math.abs))} /> <span class="strips"><${Strip} values=${worked.sum} /></span>`}</span></li>
     ${step && html`<li><b>output</b><${Formula} which="output" />
       <span>exp(${number(step.logit)} − ${number(step.log_total)}) = <b>${number(Math.exp(step.logit - step.log_total), 4)}</b> for${" "}
         <bdi class="query">${plain(trace.sides.target.pieces[query])}</bdi>

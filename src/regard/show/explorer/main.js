@@ -72,8 +72,9 @@ function App() {
     if (!client.online) return;
     client.models().then(({ models: there }) => {
       setModels(there);
+      if (!there.length) throw new client.Refused("None of these models says text. Of pictures, `regard show -m MODEL picture.png -o page.html` draws this page.");
       run({ model: state.model ?? there[0]?.name, other: state.other, text: state.text || there[0]?.example || "A man plays guitar." });
-    }, (problem) => setError(problem.message));
+    }).catch((problem) => setError(problem.message));
   }, []);
   useEffect(() => {
     if (trace) requestAnimationFrame(() => performance.mark("regard-shown"));  // for whoever measures the page
@@ -196,7 +197,7 @@ function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
 }
 
 function Composer({ trace, state, set, run, busy }) {
-  if (!client.online) return trace && html`<div class="composer still"><p class="sentence"><bdi>${trace.text}</bdi></p>
+  if (!client.online) return trace && html`<div class="composer still">${trace.text && html`<p class="sentence"><bdi>${trace.text}</bdi></p>`}
     <p class="sentence said"><span class="quiet">→</span> <bdi>${trace.translation}</bdi></p></div>`;
   const submit = (event) => { event.preventDefault(); run({ forced: null, step: 0 }); };
   const pieces = trace && state.forced ? trace.sides.target.pieces.slice(0, state.forced.length) : [];

@@ -3,6 +3,7 @@ import { Choice, html } from "ui";
 import { chosenSite, hasPieces, kinds, KINDS, layersOf, matrix, side } from "trace";
 import { Links } from "links";
 import { HeatMap } from "map";
+import { Picture } from "picture";
 
 /** Pieces count in the state; a view by words must know which word a piece is in. */
 const place = (along, piece) => (piece === null || piece >= along.of.length ? null : along.of[piece]);
@@ -22,8 +23,9 @@ export function Pane({ trace, state, set, theme, title }) {
   };
   return html`<section class="card pane" aria-label=${title ? `Attention of ${title}` : "Attention"}>
     <${Controls} trace=${trace} state=${state} set=${set} site=${site} head=${head} title=${title} rollout=${rollout} />
-    ${state.view === "map" ? html`<${HeatMap} ...${props} />` : html`<${Links} ...${props} />`}
-    ${state.view === "links" && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
+    ${state.view === "map" ? html`<${HeatMap} ...${props} />` : trace.picture && site.kind === "cross"
+      ? html`<${Picture} trace=${trace} ...${props} />` : html`<${Links} ...${props} />`}
+    ${state.view === "links" && !trace.picture && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
   </section>`;
 }
 
@@ -45,7 +47,7 @@ function Controls({ trace, state, set, site, head, title, rollout }) {
       onChange=${(event) => set({ bare: event.currentTarget.checked })} /> without ${"</s>"}</label>
     ${hasPieces(trace) && html`<${Choice} label="Words or pieces" options=${[["words", "words"], ["pieces", "pieces"]]} value=${state.unit}
       onChoose=${(unit) => set({ unit })} />`}
-    <${Choice} label="View" options=${[["links", "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
+    <${Choice} label="View" options=${[["links", trace.picture ? "picture" : "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
   </div>`;
 }
 

@@ -19,6 +19,7 @@ const groupings = new WeakMap();
 /** The labels along a side and, for each, the positions it stands for: every piece, or the pieces of every word. */
 export function side(trace, name, unit) {
   const given = trace.sides[name];
+  if (trace.picture && name === "source") unit = "pieces";  // a region is no part of a word
   if (!groupings.has(given)) groupings.set(given, {});
   const known = groupings.get(given);
   known[unit] ??= unit === "pieces"
