@@ -31,6 +31,11 @@ FAMILIES = {
     "convs2s": ("convs2s", {}, ".links, .arithmetic, .wall"),
     "bytenet": ("bytenet", {"size": 8, "encoder_sets": 1, "decoder_sets": 1}, ".influence table, .tree"),
     "gnmt": ("gnmt", {"size": 16, "encoder_layers": 3, "decoder_layers": 3}, ".links, .arithmetic"),
+    "deep_att": (
+        "deep_att",
+        {"size": 8, "embedding_size": 8, "encoder_layers": 2, "decoder_layers": 2, "memory_size": 8},
+        ".links, .arithmetic",
+    ),
     "moe": ("moe", {"size": 16, "expert_size": 8, "experts": {"number": 3, "used": 2}}, ".links, .experts"),
 }
 

@@ -165,11 +165,14 @@ def test_the_command_serves_until_a_signal_and_finishes_what_it_began(tiny_folde
     try:
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
         httpx2.get(f"{address}/health/ready", timeout=60).raise_for_status()
-        long = {"text": "the dog " * 100, "max_length": 300, "min_length": 299, "beam_size": 4}
-        with ThreadPoolExecutor(1) as pool:
+        long = {"text": "the dog " * 400, "max_length": 700, "min_length": 699, "beam_size": 8}
+        with ThreadPoolExecutor(2) as pool:
             running = pool.submit(httpx2.post, f"{address}/v1/translate", json=long, timeout=120)
-            time.sleep(0.3)
+            time.sleep(0.5)
+            waiting = pool.submit(httpx2.post, f"{address}/v1/translate", json=long | {"beam_size": 3}, timeout=120)
+            time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
+            assert waiting.result().status_code == 503
             assert running.result().status_code == 200
         assert process.wait(60) == 0
     finally:
@@ -184,3 +187,12 @@ def test_a_port_that_is_taken_is_said(port, tiny_folders, capsys):
     assert "--port" in capsys.readouterr().err
     assert main.run(["serve", str(tiny_folders[0]), "--host", "0.0.0.0"]) == 2
     assert "REGARD_API_KEY" in capsys.readouterr().err
+
+
+def test_without_the_extra_serving_says_what_is_lacking(tiny_folders, monkeypatch, capsys):
+    from regard.cli import main, serve
+
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    for verb in ("serve", "explore"):
+        assert main.run([verb, str(tiny_folders[0])]) == 2
+        assert "regard[serve]" in capsys.readouterr().err

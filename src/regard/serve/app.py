@@ -10,11 +10,12 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 
 from regard.serve import explorer, labels, libretranslate, native, openai, operations, pictures
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import add_error_handlers
-from regard.serve.guard import App, Guard
+from regard.serve.guard import Guard
 from regard.serve.models import Models, Place
 from regard.serve.settings import Settings
 from regard.serve.worker import Worker
@@ -23,7 +24,7 @@ STATIC = files("regard.serve")
 SPARE_THREADS = 8
 
 
-def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> App:
+def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> Guard:
     """Open the models at `places` and serve them: `uvicorn.run(open_app([Place.parse("runs/small:en-de")]))`.
 
     Raises:
@@ -35,7 +36,7 @@ def open_app(places: Sequence[Place], settings: Settings | None = None, *, devic
     return create_app(Models(places, worker, device=device), settings)
 
 
-def create_app(models: Models, settings: Settings) -> App:
+def create_app(models: Models, settings: Settings) -> Guard:
     """The application that serves `models`. When its server stops, so does their worker."""
 
     @asynccontextmanager
@@ -43,7 +44,7 @@ def create_app(models: Models, settings: Settings) -> App:
         # Every request may wait in a thread of its own for the one that computes; health checks need some too.
         current_default_thread_limiter().total_tokens = settings.max_requests + SPARE_THREADS
         yield
-        models.worker.stop(settings.grace_seconds)
+        await run_in_threadpool(models.worker.stop, settings.grace_seconds)
 
     api = FastAPI(
         title="regard",
@@ -61,7 +62,7 @@ def create_app(models: Models, settings: Settings) -> App:
     api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
     api.include_router(explorer.page_router())
     api.mount("/static", StaticFiles(directory=Path(str(STATIC / "static"))), name="static")
-    return Guard(api, settings, models.worker.metrics)
+    return Guard(api, settings, models.worker.metrics, drain=models.worker.drain)
 
 
 def _routers(models: Models, settings: Settings) -> list[APIRouter]:

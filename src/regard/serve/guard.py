@@ -58,7 +58,11 @@ class _RefusedError(Exception):
 class Guard:
     """`app` behind the bounds of `settings`."""
 
-    def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: App, settings: Settings, metrics: Metrics, *, drain: Callable[[], None] = lambda: None
+    ) -> None:
+        """`drain` is called when the server is told to stop, before it waits for what runs."""
+        self.drain = drain
         self._app = app
         self._settings = settings
         self._metrics = metrics

@@ -12,13 +12,13 @@ from granian.log import LogLevels
 from granian.server.embed import Server
 
 from regard.errors import UsageError
-from regard.serve.guard import App
+from regard.serve.guard import App, Guard
 from regard.serve.settings import Settings
 
 HEADER_BUFFER = 64 << 10
 
 
-def run(app: App, settings: Settings, *, started: Callable[[str], None]) -> int:
+def run(app: Guard, settings: Settings, *, started: Callable[[str], None]) -> int:
     """Serve until SIGINT or SIGTERM, then let the requests that run finish; the exit code.
 
     `started` is called with the address once it is known to be free.
@@ -30,7 +30,7 @@ def run(app: App, settings: Settings, *, started: Callable[[str], None]) -> int:
     server = make_server(app, settings, port)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     started(f"http://{shown}:{port}")
-    asyncio.run(_until_signal(server))
+    asyncio.run(_until_signal(server, app))
     return 0
 
 
@@ -51,10 +51,14 @@ def make_server(app: App, settings: Settings, port: int) -> Server:
     )
 
 
-async def _until_signal(server: Server) -> None:
+async def _until_signal(server: Server, app: Guard) -> None:
+    def stop() -> None:
+        app.drain()
+        server.stop()  # type: ignore[no-untyped-call]
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     await server.serve()
 
 

@@ -116,8 +116,8 @@ class Worker:
         self._enter([job])
         return job.future
 
-    def stop(self, grace: float) -> None:
-        """Let what is being computed end within `grace` seconds; refuse what waits and what comes."""
+    def drain(self) -> None:
+        """Refuse what waits and what comes; what is being computed goes on."""
         with self._changed:
             self._is_stopping = True
             refused, self._waiting = self._waiting, []
@@ -125,6 +125,10 @@ class Worker:
         for job in refused:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(StoppingError())
+
+    def stop(self, grace: float) -> None:
+        """Refuse what waits and what comes, and wait `grace` seconds at most until what is being computed has ended."""
+        self.drain()
         self._thread.join(grace)
 
     def _enter(self, jobs: Sequence[_Search | _Call]) -> None:

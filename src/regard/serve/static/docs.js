@@ -17,7 +17,7 @@ function resolve(schema) {
 
 function typeName(schema) {
   const found = schema.anyOf ?? schema.oneOf;
-  if (found) return found.map((each) => typeName(resolve(each))).join(" or ");
+  if (found) return found.map((each) => typeName(resolve(each))).filter((name) => name !== "null").join(" or ");
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.type === "array") return `list of ${typeName(resolve(schema.items))}`;
@@ -25,10 +25,12 @@ function typeName(schema) {
 }
 
 function fields(schema) {
-  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
+  const isNeeded = (name) => schema.required?.includes(name) ?? false;
+  const inOrder = Object.entries(schema.properties ?? {}).sort(([one], [other]) => isNeeded(other) - isNeeded(one));
+  const rows = inOrder.map(([name, field]) => {
     const value = resolve(field);
     const fallback = field.default === undefined || field.default === null ? "" : JSON.stringify(field.default);
-    const needed = schema.required?.includes(name) ? "needed" : fallback;
+    const needed = isNeeded(name) ? "needed" : fallback;
     return element("tr", {}, element("td", {}, element("code", { textContent: name })),
       element("td", { textContent: typeName(value) }), element("td", { textContent: needed }),
       element("td", { textContent: field.description ?? "" }));

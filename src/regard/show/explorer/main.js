@@ -72,8 +72,9 @@ function App() {
     if (!client.online) return;
     client.models().then(({ models: there }) => {
       setModels(there);
+      if (!there.length) throw new client.Refused("None of these models says text. Of pictures, `regard show -m MODEL picture.png -o page.html` draws this page.");
       run({ model: state.model ?? there[0]?.name, other: state.other, text: state.text || there[0]?.example || "A man plays guitar." });
-    }, (problem) => setError(problem.message));
+    }).catch((problem) => setError(problem.message));
   }, []);
   useEffect(() => {
     if (trace) requestAnimationFrame(() => performance.mark("regard-shown"));  // for whoever measures the page
