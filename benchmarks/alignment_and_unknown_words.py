@@ -31,7 +31,6 @@ sys.path.insert(0, str(ROOT / "recipes"))
 from synthetic_data import write  # noqa: E402
 
 MODEL_1_ROUNDS = 5
-LEARNT_FROM = 5000  # training pairs, for the dictionary
 
 Pairs = list[tuple[str, str]]
 
@@ -128,8 +127,8 @@ def report(translator: Translator, training: Pairs, test: Pairs, golds: list[Gol
         ("diagonal", list(diagonal(test))),
     ):
         print(f"alignment error rate, {name}: {alignment_error_rate(links, golds):.2f} %", flush=True)
-    dictionary = learn_dictionary(translator, training[:LEARNT_FROM])
-    known = {word for source, _ in training[:LEARNT_FROM] for word in source.split()}
+    dictionary = learn_dictionary(translator, training)
+    known = {word for source, _ in training for word in source.split()}
     for name, words in (("copied", {}), ("by the dictionary, else copied", dictionary)):
         for kind, (number, right) in unknown_words(translator, test, words).items():
             print(f"<unk> for a {kind} word, {name}: {right} of {number} right", flush=True)

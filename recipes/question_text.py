@@ -1,13 +1,15 @@
 """English questions, and some sentences, for a language model: a line each, lower case, words and marks apart.
 
-    python recipes/question_text.py DATA questions/text.txt questions/trec.txt
+    python recipes/question_text.py DATA questions
 
-DATA has chat-self-dialogue/, tatoeba/ and text-classification/trec/. The second file gets the training questions of
-TREC, without their labels; the first gets them too, with every question of the other corpora and every fourth of
-their other sentences. Needs nothing but Python.
+DATA has chat-self-dialogue/, tatoeba/ and text-classification/trec/. questions/trec.txt gets the training questions of
+TREC, without their labels; questions/text.txt gets them too, with every question of the other corpora and every fourth
+of their other sentences. questions/trec-few.txt gets a hundred training questions with their labels, and
+questions/trec-few-validation.txt five hundred others. Needs nothing but Python.
 """
 
 import gzip
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 _APART = re.compile(r"(n't|'(?:s|m|d|re|ve|ll))(?![\w])|([^\w\s'])|((?<![\w])'|'(?![\w]))")
 _STRAIGHT = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
-EVERY = 4
+EVERY, FEW = 4, 100
 
 
 def columns(path: Path, number: int) -> Iterator[str]:
@@ -44,20 +46,26 @@ def chosen(texts: Iterator[str]) -> Iterator[str]:
                 yield spaced
 
 
-def main(data: Path, text: Path, trec: Path) -> None:
-    """Write the two files."""
-    questions = [
-        line.partition(" ")[2].strip().lower() for line in (data / "text-classification/trec/train.txt").open()
-    ]
+def main(data: Path, folder: Path) -> None:
+    """Write the files."""
+    with (data / "text-classification/trec/train.txt").open(encoding="utf-8") as file:
+        labelled = [line.strip() for line in file]
     sources = (
         columns(data / "chat-self-dialogue/train.tsv.gz", 3),
         columns(data / "tatoeba/en-de.train.tsv.gz", 0),
         columns(data / "tatoeba/en-fr.train.tsv.gz", 0),
     )
+    questions = [line.partition(" ")[2].lower() for line in labelled]
     others = list(chosen(sentence for source in sources for sentence in source))
-    for path, lines in ((text, [*questions, *others]), (trec, questions)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    drawn = random.Random(1).sample(labelled, FEW + 500)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in (
+        ("text", [*questions, *others]),
+        ("trec", questions),
+        ("trec-few", drawn[:FEW]),
+        ("trec-few-validation", drawn[FEW:]),
+    ):
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ TEST_LENGTHS = range(5, 41, 5)
 # A head opens a phrase of so many words, said in this order.
 ORDERS = {"one": (0,), "two": (1, 0), "three": (1, 2, 0)}
 HEADS, FOLLOWERS = 20, 60
-RARE, NAMES = 2000, 20000
+RARE, NAMES = 500, 20_000
 SHARE_OF_RARE = 0.1
 
 Link = tuple[int, int]
@@ -91,7 +91,7 @@ def write_sequences(folder: Path, *, backwards: bool) -> None:
 
 def write_permutation(folder: Path) -> None:
     """Three corpora that share no sentence but by chance, and the links of the last."""
-    for name, seed, number in (("train", 1, 20_000), ("val", 2, 300), ("test", 3, 500)):
+    for name, seed, number in (("train", 1, 10_000), ("val", 2, 300), ("test", 3, 500)):
         random_numbers = random.Random(seed)
         made = [permutation(random_numbers) for _ in range(number)]
         _write(folder / f"{name}.tsv", (_line(source, target) for source, target, _ in made))

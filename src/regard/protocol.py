@@ -104,6 +104,16 @@ class Pretrained(Protocol):
         ...
 
 
+@runtime_checkable
+class Seeing(Protocol):
+    """A model of pictures whose encoder may be frozen: then `encode` and `forward` also take what it has seen."""
+
+    @property
+    def frozen_encoder(self) -> nn.Module | None:
+        """Pictures in, (batch, regions, size) out, always the same; None where it is trained with the rest."""
+        ...
+
+
 class State(NamedTuple):
     """What decoding remembers: trees (`regard.trees`) of tensors whose first axis is the batch.
 

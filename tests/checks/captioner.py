@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from checks.making import SOURCE, UNSHARED, float64, randomise
 from regard.attention.hard import HardAttention
 from regard.attention.record import AttentionRecord
-from regard.models import captioner
+from regard.models import captioner, captioner_transformer
 from regard.models.captioner import SITE, Captioner
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import BOS, EOS, PAD
@@ -35,6 +35,16 @@ def captioner_model(**settings: object) -> Captioner:
     return model.eval()
 
 
+def transformer_captioner(**settings: object) -> Model:
+    """The same with a Transformer for a decoder, all parameters random."""
+    sizes = {"size": 8, "num_layers": 2, "num_heads": 2, "feed_forward_size": 12, "max_length": 9, "dropout": 0.5}
+    with float64():
+        config = captioner_transformer.Config.model_validate({"encoder": ENCODER} | sizes | settings)
+        model = captioner_transformer.build(config, PICTURES)
+    randomise(model)
+    return model.eval()
+
+
 def pictures(number: int = 3, seed: int = 2) -> Tensor:
     return torch.randn(number, 3, 9, 11, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -55,7 +65,7 @@ class FromTokens(Model):
     Padding adds nothing to a picture, the order of the tokens does.
     """
 
-    def __init__(self, model: Captioner) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
         generator = torch.Generator().manual_seed(7)

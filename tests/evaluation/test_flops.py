@@ -5,7 +5,7 @@ import torch
 
 from checks import flops as checks
 from checks.bytenet import bytenet_model
-from checks.captioner import BOTTLENECKS, FromTokens, captioner_model
+from checks.captioner import BOTTLENECKS, FromTokens, captioner_model, transformer_captioner
 from checks.convs2s import convs2s_model
 from checks.deep_att import deep_att_model
 from checks.elmo import SENTENCES, elmo_model
@@ -62,6 +62,7 @@ OF_WORDS = {
 # Their first convolution needs no gradient of the picture, and a hard one reads its words out twice.
 PICTURES = {
     **{f"captioner {kind}": lambda k=kind: FromTokens(captioner_model(attention=k)) for kind in ("soft", "none")},
+    "captioner_transformer": lambda: FromTokens(transformer_captioner()),
     "captioner hard": lambda: FromTokens(captioner_model(attention="hard", encoder=BOTTLENECKS)),
 }
 MAKERS = RECURRENT | OTHERS | PICTURES

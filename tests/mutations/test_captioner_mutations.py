@@ -7,12 +7,13 @@ import torch
 
 from checks import captioner as checks
 from checks import models as model_checks
-from checks.captioner import FromTokens, captioner_model
+from checks.captioner import FromTokens, captioner_model, transformer_captioner
 from mutations.bugs import Bug, green_then_red
 from regard.attention.hard import HardAttention
 from regard.layers import recurrent
 from regard.models import captioner
 from regard.models.captioner import Captioner, Look
+from regard.models.captioner_transformer import DecoderLayer, TransformerCaptioner
 
 
 def _paper(_: Any = None) -> None:
@@ -84,7 +85,27 @@ def _swapped(original):
     return follow
 
 
+def _transformer(check):
+    return lambda _: check(lambda **settings: FromTokens(transformer_captioner(**settings)).eval())
+
+
+def _always_first(original):
+    return lambda self, tokens, start: original(self, tokens, 0)
+
+
+def _ignores_past(original):
+    def step(self, state, memory, past, record):
+        found, _ = original(self, state, memory, past, record)
+        return found, past
+
+    return step
+
+
 BUGS = [
+    Bug("every step is the first", TransformerCaptioner, "_embed", _always_first,
+        _transformer(model_checks.a_step_says_what_forward_says)),
+    Bug("the past is not kept", DecoderLayer, "step", _ignores_past,
+        _transformer(model_checks.a_step_says_what_forward_says)),
     Bug("no gate", Look, "forward", _without_gate, _paper),
     Bug("relu in the deep output", Captioner, "_deep_output", _relu_output, _paper),
     Bug("no deep output", Captioner, "_deep_output", _shallow, _paper),

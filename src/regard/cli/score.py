@@ -21,6 +21,7 @@ regard score -m runs/small/model input.en output.de > scores.txt
 regard score -m runs/small/model pairs.tsv --word-scores
 regard score -m runs/words/model train.en train.de --dictionary words.tsv > scores.txt
 paste input.en output.de | regard score -m runs/small/model
+regard score -m runs/questions-lm/model questions.txt
 """
 
 
@@ -47,7 +48,7 @@ def command(
     run over the training pairs, it also knows the words that the vocabulary lacks.
 
     The end of the sentence counts; --word-scores adds it, last, behind the scores of the pieces. The sum over all
-    pairs and the perplexity of a piece go to standard error.
+    pairs and the perplexity of a piece go to standard error. For a language model every line is a text without source.
     """
     search = {} if length_penalty is None else {"length_penalty": length_penalty}
     translator = open_models(model, device=device, threads=threads)
@@ -55,7 +56,8 @@ def command(
 
     total, num_tokens, row, links = 0.0, 0, 0, WordLinks()
     with writer(output) as write:
-        for pairs in _chunks(_pairs(files or [])):
+        read = _pairs(files or []) if translator.reads_source else _texts(files or [])
+        for pairs in _chunks(read):
             done = translator.score(pairs, batch_size=batch_size, **search)
             if dictionary is not None:
                 translator.look_at_all(done, batch_size=batch_size)
@@ -97,6 +99,16 @@ def _pairs(files: list[Path]) -> Iterator[tuple[str, str]]:
         if not tab:
             raise DataError(f"{where}:{number}: no tab; a line is `source<TAB>target`")
         yield source, target.partition("\t")[0]
+
+
+def _texts(files: list[Path]) -> Iterator[tuple[str, str]]:
+    """Lines without source, for a language model."""
+    from regard.cli.lines import input_chunks
+
+    if len(files) > 1:
+        raise UsageError(f"{len(files)} files, but a language model reads no source: name one file of texts")
+    for chunk in input_chunks([], files[0] if files else None):
+        yield from (("", line) for line in chunk)
 
 
 def _chunks(pairs: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

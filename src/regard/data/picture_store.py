@@ -68,11 +68,11 @@ class PictureStore(Store):
         self.notes = [str(note) for note in description["notes"]]
         self.left_out = [LeftOut(reason, count, tuple(where)) for reason, count, where in description["left_out"]]
         self.targets = map_flat(folder, "target", files)
-        self._numbers = map_flat(folder, "number", files).values
+        self.numbers = map_flat(folder, "number", files).values
         self.target_lengths = self.targets.lengths - 1
         self.source_lengths = np.ones_like(self.target_lengths)
         pixels = map_flat(folder, "pixels", files).values
-        if len(pixels) != len(self.names) * np.prod(encoding.reader.shape) or len(self._numbers) != len(self.targets):
+        if len(pixels) != len(self.names) * np.prod(encoding.reader.shape) or len(self.numbers) != len(self.targets):
             raise DataError(f"{folder} is damaged: its pictures are not as many or as large as they should be")
         self.pixels = pixels.reshape(len(self.names), *encoding.reader.shape)
         self.encoding = encoding
@@ -80,7 +80,7 @@ class PictureStore(Store):
 
     def source_batch(self, rows: NDArray[np.int64]) -> Float[Tensor, "batch channels height width"]:
         """The pictures of `rows`, as the epoch varies them."""
-        numbers = self._numbers[rows]
+        numbers = self.numbers[rows]
         pixels = (
             self.pixels[numbers] if self._variation is None else self._variation.of(rows).pick(self.pixels, numbers)
         )

@@ -142,6 +142,11 @@ class Captioner(Model):
         return Output(said, self.readout, self._penalty(looked, said, batch.labels) if self.training else None)
 
     @property
+    def frozen_encoder(self) -> PictureEncoder | None:
+        """The encoder, if it is never trained."""
+        return self.encoder if self.encoder.frozen else None
+
+    @property
     def pretrained(self) -> str | None:
         """The weights from which the encoder begins."""
         return self.encoder.weights

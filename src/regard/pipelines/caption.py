@@ -185,6 +185,16 @@ class Captioner:
         ids = [caption.ids for caption in captions]
         return self._run(lambda: watch_pictures(self._models[0], pictures, ids))
 
+    def look(self, pairs: Sequence[tuple[Pixels, str]]) -> list[Float[Tensor, "tokens rows columns"]]:
+        """Where the model looks while it is made to say given captions of given pictures, in one batch.
+
+        Raises:
+            UsageError: the model does not attend to the picture.
+        """
+        pictures = self.reader.tensor(np.stack([pixels for pixels, _ in pairs]))
+        ids = [self.vocabularies.target.encode(text) for _, text in pairs]
+        return [self.maps(watched) for watched in watch_pictures(self._models[0], pictures, ids)]
+
     def maps(self, watched: Watched, *, site: str | None = None) -> Float[Tensor, "tokens rows columns"]:
         """The weights at `site` (the last attention to the picture, if not given) laid out as the regions lie.
 

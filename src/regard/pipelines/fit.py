@@ -20,6 +20,7 @@ from regard.pipelines import memory
 from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
+from regard.pipelines.features import with_features
 from regard.pipelines.finish import publish_model
 from regard.pipelines.pretrained import bring_pretrained
 from regard.pipelines.start import open_start, refuse_metric, refuse_misfit, start_from, start_vocabularies
@@ -287,6 +288,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
+    dataset = with_features(dataset, model)
     now = state.position
     run.truncate_log(now.step, evaluated=now.evaluated_step == now.step)
     run.write_recipe(recipe.text())
