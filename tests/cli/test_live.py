@@ -59,6 +59,12 @@ def test_a_plain_line_appears_now_and_then(capsys):
             "warning: no update after step 4: loss or gradient is not finite (rows [1, 2])",
         ),
         (Finished(1200, "minutes"), "finished after step 1,200: the limit of minutes is reached"),
+        (
+            Finished(12, "epochs", warmup=4000),
+            "finished after step 12: the limit of epochs is reached\n"
+            "the learning rate was still rising: its warm-up has 4,000 steps; "
+            "train longer, or set training.schedule.warmup to a tenth of the steps that there are",
+        ),
         (Finished(1200, "patience"), "finished after step 1,200: no better score for a while"),
         (Finished(1200, "stopped"), "stopped after step 1,200; the same command goes on from there"),
         (

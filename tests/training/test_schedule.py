@@ -4,7 +4,17 @@ import pytest
 from pydantic import ValidationError
 
 from regard.training.config import TrainingConfig
-from regard.training.schedule import Constant, Cosine, InverseSqrt, Linear, Noam, Plateau, learning_rate
+from regard.training.schedule import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    Noam,
+    Plateau,
+    Slanted,
+    learning_rate,
+    unfinished_warmup,
+)
 
 
 @pytest.mark.parametrize(("size", "peak"), [(512, 6.99e-4), (1024, 4.94e-4)])
@@ -71,3 +81,10 @@ def test_optimizer_and_schedule_are_chosen_by_kind():
         {"steps": 1, "optimizer": {"kind": "sgd", "momentum": 0.9}, "schedule": {"kind": "cosine"}}
     )
     assert (config.optimizer.kind, config.schedule.kind) == ("sgd", "cosine")
+
+
+def test_a_warmup_is_over_at_its_last_step():
+    assert unfinished_warmup(InverseSqrt(learning_rate=1e-3, warmup=10), 9) == 10
+    assert unfinished_warmup(InverseSqrt(learning_rate=1e-3, warmup=10), 10) == 0
+    assert unfinished_warmup(Constant(learning_rate=1e-3), 1) == 0
+    assert unfinished_warmup(Slanted(), 1) == 0

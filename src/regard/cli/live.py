@@ -227,7 +227,13 @@ def _finished(event: Finished) -> str:
     if event.reason == "stopped":
         return f"stopped after step {event.step:,}; the same command goes on from there"
     why = "no better score for a while" if event.reason == "patience" else f"the limit of {event.reason} is reached"
-    return f"finished after step {event.step:,}: {why}"
+    sentence = f"finished after step {event.step:,}: {why}"
+    if event.warmup:
+        sentence += (
+            f"\nthe learning rate was still rising: its warm-up has {event.warmup:,} steps; "
+            "train longer, or set training.schedule.warmup to a tenth of the steps that there are"
+        )
+    return sentence
 
 
 def _plain(value: Any) -> Any:

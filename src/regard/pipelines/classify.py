@@ -62,7 +62,7 @@ def labellers(loaded: Sequence[LoadedModel]) -> list[Labeller]:
         if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
             raise UsageError(
                 f"{each.folder}: this model generates text and gives no label; "
-                "use `regard translate` or `regard caption`"
+                "use `regard translate`, or for pictures `regard caption` (where it looked: --attention FOLDER)"
             )
         models.append(each.model.eval())
     return models

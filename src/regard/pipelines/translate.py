@@ -329,7 +329,10 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
     decodable = [model for model in models if isinstance(model, Decodable)]
     if len(decodable) != len(models):
         if all(isinstance(model, Decodable | Labeller) for model in models):
-            raise UsageError("this model labels its source and generates no text; use `regard classify`")
+            raise UsageError(
+                "this model labels its source and generates no text; "
+                "use `regard classify` (what it looked at: --attention)"
+            )
         raise UsageError(
             "this model generates no text; its vectors are for a model that begins with it (training.start_from)"
         )

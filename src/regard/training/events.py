@@ -56,10 +56,14 @@ class Skipped(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The run is over: a limit was reached, patience ran out, or the caller asked to stop."""
+    """The run is over: a limit was reached, patience ran out, or the caller asked to stop.
+
+    `warmup` is the step that the schedule's warm-up would have ended at, if the run was over before; else 0.
+    """
 
     step: int
     reason: Reason
+    warmup: int = 0
 
 
 Event = Step | Evaluated | Improved | Skipped | Finished

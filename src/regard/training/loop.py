@@ -18,7 +18,7 @@ from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
 from regard.training.numerics import autocast
 from regard.training.objective import Objective
-from regard.training.schedule import learning_rate
+from regard.training.schedule import learning_rate, unfinished_warmup
 from regard.training.state import Position, TrainerState
 
 MAX_SKIPPED_IN_A_ROW = 5
@@ -70,7 +70,8 @@ def train(
             yield from _evaluate(model, config, evaluate=evaluate, state=state, clock=clock)
             continue
         if reason:
-            yield Finished(now.step, reason)
+            warmup = unfinished_warmup(config.schedule, now.step)
+            yield Finished(now.step, reason, warmup)
             return
         if number != now.epoch:
             number, epoch = now.epoch, _batches_of(batches, now.epoch)

@@ -115,3 +115,9 @@ def learning_rate(
     if isinstance(schedule, Constant | InverseSqrt) and schedule.cooldown:
         rate *= min(1.0, (1 - progress) / schedule.cooldown)
     return rate
+
+
+def unfinished_warmup(schedule: AnySchedule, step: int) -> int:
+    """The step at which the warm-up ends, if update number `step` lies before it; else 0."""
+    warmup = 0 if isinstance(schedule, Slanted) else schedule.warmup
+    return warmup if step < warmup else 0
