@@ -114,8 +114,8 @@ def _in_place(right: Change) -> Change:
 
 
 def _records_before_masking(right: Change) -> Change:
-    def wrong(self: Any, site: str, scores: Tensor, weights: Tensor, context: Tensor) -> None:
-        right(self, site, scores, scores.clamp(min=-9.0).softmax(-1), context)
+    def wrong(self: Any, site: str, scores: Tensor, weights: Tensor, *rest: Tensor) -> None:
+        right(self, site, scores, scores.clamp(min=-9.0).softmax(-1), *rest)
 
     return wrong
 

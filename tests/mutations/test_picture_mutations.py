@@ -16,8 +16,8 @@ import models.test_image_classifier as classifier_tests
 from checks import glimpse as checks
 from checks import pictures as picture_checks
 from checks.pictures import glimpse_model
+from data import test_picture_corpora as corpus_tests
 from data import test_picture_file as file_tests
-from data import test_pictures as corpus_tests
 from regard.data import picture_file
 from regard.data.picture_reader import PictureReader
 from regard.data.pictures import PictureFolder

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from test_live import granian
+from test_live_server import granian
 
 import regard
 from regard.client import Client, ServerError

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_live import granian
+from test_live_server import granian
 
 from documented_commands import blocks
 from regard.serve.app import create_app

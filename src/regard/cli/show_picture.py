@@ -46,9 +46,7 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
         _trace(model, Path(picture), output, device=device, threads=threads)
         return
     if output is not None and output.suffix not in PICTURES:
-        raise UsageError(
-            f"--output {output}: the name must end in {', '.join(PICTURES)}, or for a captioner .html or .json"
-        )
+        raise _wrong_ending(output)
     classifier = PictureClassifier.load(model, device=find_device(device, threads=threads))
     found = next(classifier.stream(islice(read_inputs([picture], classifier.reader), 1)))
     if found.pixels is None:
@@ -75,10 +73,13 @@ def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: in
     from regard.data.files import appearing
     from regard.pipelines.caption import Captioner
     from regard.pipelines.trace import trace_picture
+    from regard.protocol import Decodable
     from regard.show.document import picture_document, with_details
     from regard.show.page import page
 
     loaded = load_model(model, device=find_device(device, threads=threads))
+    if not isinstance(loaded.model, Decodable):
+        raise _wrong_ending(output)
     captioner = Captioner([loaded])
     pixels = captioner.read(picture)
     trace = trace_picture(captioner, pixels)
@@ -87,6 +88,12 @@ def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: in
         text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
         path.write_text(text, encoding="utf-8")
     sys.stderr.write(f"regard: {whole['translation']}\nregard: wrote {output}\n")
+
+
+def _wrong_ending(output: Path) -> UsageError:
+    return UsageError(
+        f"--output {output}: the name must end in {', '.join(PICTURES)}, or for a captioner .html or .json"
+    )
 
 
 def _text(looked: "LookedAt") -> str:
