@@ -13,7 +13,7 @@ from pathlib import Path
 
 from regard.evaluation.scenes import Scene, draw_scene, make_scenes
 
-SPLITS = {"train": 12_000, "val": 500, "test": 1_000, "pairs": 500}
+SPLITS = {"train": 48_000, "val": 500, "test": 1_000, "pairs": 500}
 
 
 def main() -> None:
