@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev
 
 # The explorer in a real Chromium (Debian: apt-get install chromium); without one the tests are skipped and say so.
 test-browser: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "browser and not slow" tests/browser
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check

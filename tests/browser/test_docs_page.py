@@ -1,5 +1,9 @@
 """The page /docs: every route, and an answer to try."""
 
+import pytest
+
+pytestmark = pytest.mark.browser
+
 
 def test_every_route_is_described_and_can_be_tried(make_page, served):
     address = served.removesuffix("explorer/") + "docs"

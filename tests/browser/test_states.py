@@ -62,7 +62,8 @@ def test_every_family_shows_what_it_has(make_page, in_file, tmp_path, family):
     assert page.locator(".check.wrong").count() == 0
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{width} pixels are too few"
+        # What measures itself is drawn anew in the frame after it was resized, or stays too wide until this gives up.
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=5_000)
     assert serious(page) == []
 
 
@@ -152,6 +153,7 @@ LONG = " ".join(["the cat sees the small dog in the snow"] * 11 + ["there"])
 FIRST_VIEW, HOVER, STEP = 1.0, 0.05, 0.1  # seconds
 
 
+@pytest.mark.slow  # how fast a machine is says nothing about the code: this is for whoever asks
 def test_a_hundred_tokens_are_quick(make_page, in_file, tmp_path):
     """Six layers of eight heads. What counts is the page's own processor time: others use this machine too."""
     words = Vocabularies(*[learn(TokenizerConfig(kind="words"), [LONG, TEXT])] * 2)
