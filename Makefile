@@ -32,8 +32,10 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow and not oracle and not browser"
 
 # The explorer in a real Chromium (Debian: apt-get install chromium); without one the tests are skipped and say so.
+# A browser draws when it finds the time, so what failed is tried once more: what is wrong fails again.
+BROWSER_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "browser and not slow" tests/browser
 test-browser: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "browser and not slow" tests/browser
+	$(BROWSER_TESTS) || $(BROWSER_TESTS) --last-failed
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
