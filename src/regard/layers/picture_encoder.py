@@ -71,3 +71,23 @@ class PictureEncoder(nn.Module):
         if self.frozen:
             self.network.eval()
         return self
+
+
+class WithPictureEncoder:
+    """A model's `encoder` as `regard.protocol.Seeing` and `Pretrained` ask for it."""
+
+    encoder: PictureEncoder
+
+    @property
+    def frozen_encoder(self) -> PictureEncoder | None:
+        """The encoder, if it is never trained."""
+        return self.encoder if self.encoder.frozen else None
+
+    @property
+    def pretrained(self) -> str | None:
+        """The weights from which the encoder begins."""
+        return self.encoder.weights
+
+    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
+        """Give them to it."""
+        self.encoder.load_pretrained(state)

@@ -6,7 +6,6 @@ beta_t * a_s with s drawn from alpha_t (hard). `attention: none` sees the mean o
 """
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -21,7 +20,7 @@ from regard.attention.record import AttentionRecord
 from regard.config import base
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
-from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig
+from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig, WithPictureEncoder
 from regard.layers.recurrent import Recurrent, States, follow, initialise
 from regard.layers.residual_network import ResidualNetworkConfig
 from regard.operations import of_matrices
@@ -106,7 +105,7 @@ class Look(nn.Module):
         return gates + self.attention.score.key_flops(rows * regions) + looked
 
 
-class Captioner(Model):
+class Captioner(WithPictureEncoder, Model):
     """Encoder, two networks for the first state, LSTM, and the deep output layer."""
 
     baseline: Tensor
@@ -140,20 +139,6 @@ class Captioner(Model):
             record.add_steps(looked)
         said = self._deep_output(embedded, hidden, contexts)
         return Output(said, self.readout, self._penalty(looked, said, batch.labels) if self.training else None)
-
-    @property
-    def frozen_encoder(self) -> PictureEncoder | None:
-        """The encoder, if it is never trained."""
-        return self.encoder if self.encoder.frozen else None
-
-    @property
-    def pretrained(self) -> str | None:
-        """The weights from which the encoder begins."""
-        return self.encoder.weights
-
-    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
-        """Give them to it."""
-        self.encoder.load_pretrained(state)
 
     def flops(self, batch: Batch) -> int:
         """Operations of `forward`; every caption is as long as the longest. Read before, regions cost nothing."""

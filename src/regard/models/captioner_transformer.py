@@ -5,7 +5,6 @@ cross-attention, fully connected) -> readout. With the encoders of `captioner`, 
 """
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -21,7 +20,7 @@ from regard.layers.add_and_norm import PreNorm
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.fully_connected import FullyConnected
-from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig
+from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig, WithPictureEncoder
 from regard.layers.residual_network import ResidualNetworkConfig
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
@@ -86,7 +85,7 @@ class DecoderLayer(nn.Module):
         return sum(of_matrices(part, rows * words) for part in every_word) + pairs + projected
 
 
-class TransformerCaptioner(Model):
+class TransformerCaptioner(WithPictureEncoder, Model):
     """Encoder, a vector for each region's place, decoder layers, and one matrix for embedding and readout."""
 
     def __init__(self, encoder: PictureEncoder, config: Config, dimensions: Dimensions) -> None:
@@ -142,20 +141,6 @@ class TransformerCaptioner(Model):
         return (
             seen + of_matrices(self.into, rows * regions) + layers + of_matrices(self.readout, batch.num_target_tokens)
         )
-
-    @property
-    def frozen_encoder(self) -> PictureEncoder | None:
-        """The encoder, if it is never trained."""
-        return self.encoder if self.encoder.frozen else None
-
-    @property
-    def pretrained(self) -> str | None:
-        """The weights from which the encoder begins."""
-        return self.encoder.weights
-
-    def load_pretrained(self, state: Mapping[str, Tensor]) -> None:
-        """Give them to it."""
-        self.encoder.load_pretrained(state)
 
     def _embed(self, tokens: Int[Tensor, "batch length"], start: int) -> Tensor:
         """Embedding and position; all places beyond the last are the last."""
