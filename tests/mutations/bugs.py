@@ -113,6 +113,21 @@ def _in_place(right: Change) -> Change:
     return wrong
 
 
+def looking_after_the_step(_: Any) -> Any:
+    """Of `follow`: the layers above get a_{t+1}, as in gnmt_v2."""
+
+    def wrong(layer: Any, inputs: Tensor, states: Any, look: Any) -> Any:
+        context, outputs, contexts = look(states.hidden[:, -1]), [], []
+        for vector in inputs.unbind(1):
+            output, states = layer.step(torch.cat([vector, context], -1), states)
+            context = look(output)
+            outputs.append(output)
+            contexts.append(context)
+        return torch.stack(outputs, 1), torch.stack(contexts, 1), states
+
+    return wrong
+
+
 def _records_before_masking(right: Change) -> Change:
     def wrong(self: Any, site: str, scores: Tensor, weights: Tensor, *rest: Tensor) -> None:
         right(self, site, scores, scores.clamp(min=-9.0).softmax(-1), *rest)

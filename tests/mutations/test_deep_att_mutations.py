@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
+from bugs import Bug, green_then_red, looking_after_the_step
 from torch import Tensor
 
 import regard.decoding.beam as beam
@@ -107,19 +107,6 @@ def _by_column(right: Any) -> Any:
     return wrong
 
 
-def _looking_after_the_step(_: Any) -> Any:
-    def wrong(layer: Any, inputs: Tensor, states: States, look: Any) -> Any:
-        context, outputs, contexts = look(states.hidden[:, -1]), [], []
-        for vector in inputs.unbind(1):
-            output, states = layer.step(torch.cat([vector, context], -1), states)
-            context = look(output)
-            outputs.append(output)
-            contexts.append(context)
-        return torch.stack(outputs, 1), torch.stack(contexts, 1), states
-
-    return wrong
-
-
 def _values_are_keys(right: Any) -> Any:
     """Only what is looked up is asked for; the values lose what the projection drops."""
 
@@ -176,8 +163,8 @@ BUGS = [
     Bug("backward states are not put back", deep_att, "_read", _not_put_back, COLUMNS),
     Bug("backward reading starts at the padding", deep_att, "reverse_within", _mirrored_whole, PADDING),
     Bug("e is put together column by column", Encoder, "forward", _by_column, EQUATIONS),
-    Bug("the words above hear what is asked now", deep_att, "follow", _looking_after_the_step, EQUATIONS),
-    Bug("the same, seen in the search", deep_att, "follow", _looking_after_the_step, STEPS),
+    Bug("the words above hear what is asked now", deep_att, "follow", looking_after_the_step, EQUATIONS),
+    Bug("the same, seen in the search", deep_att, "follow", looking_after_the_step, STEPS),
     Bug("values are made of keys", Decoder, "remember", _values_are_keys, EQUATIONS),
     Bug("no padding mask in attention", deep_att, "padding_mask", lambda _: lambda source: source >= 0, PADDING),
     Bug("the first query is not 0", Decoder, "start", _ones, EQUATIONS),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
+from bugs import Bug, green_then_red, looking_after_the_step
 from torch import Tensor
 
 import regard.decoding.beam as beam
@@ -28,21 +28,6 @@ EQUATIONS = lambda _: checks.follows_the_equations()  # noqa: E731
 STEPS = with_model(model_checks.a_step_says_what_forward_says)
 BEAMS = with_model(model_checks.beams_say_what_forward_says)
 PADDING = with_model(model_checks.padding_changes_nothing)
-
-
-def _looking_after_the_step(_: Any) -> Any:
-    """The layers above get a_{t+1}, as in gnmt_v2."""
-
-    def wrong(layer: Recurrent, inputs: Tensor, states: States, look: Any) -> Any:
-        context, outputs, contexts = look(states.hidden[:, -1]), [], []
-        for vector in inputs.unbind(1):
-            output, states = layer.step(torch.cat([vector, context], -1), states)
-            context = look(output)
-            outputs.append(output)
-            contexts.append(context)
-        return torch.stack(outputs, 1), torch.stack(contexts, 1), states
-
-    return wrong
 
 
 def _context_before_word(_: Any) -> Any:
@@ -149,8 +134,8 @@ def _last_to_first(right: Any) -> Any:
 
 
 BUGS = [
-    Bug("the layers above hear what the bottom asks now", gnmt, "follow", _looking_after_the_step, EQUATIONS),
-    Bug("the same, seen in the search", gnmt, "follow", _looking_after_the_step, STEPS),
+    Bug("the layers above hear what the bottom asks now", gnmt, "follow", looking_after_the_step, EQUATIONS),
+    Bug("the same, seen in the search", gnmt, "follow", looking_after_the_step, STEPS),
     Bug("[context; word] instead of [word; context]", gnmt, "follow", _context_before_word, EQUATIONS),
     Bug("a residual around the second layer", Decoder, "_rise", _rising(lambda n, o, b, c: o + b), EQUATIONS),
     Bug("the same, seen with silent layers", Decoder, "_rise", _rising(lambda n, o, b, c: o),
