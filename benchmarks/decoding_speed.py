@@ -14,23 +14,19 @@ out.
 import argparse
 import importlib.util
 import json
-import os
 import resource
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from interleaved import in_turns, threads_are
+
 VOCABULARY = 8000
 LENGTH = 15
 SHAPES = {"small": (256, 3, 4, 1024), "base": (512, 6, 8, 2048)}  # size, layers, heads, feed-forward size
-
-
-class Failed(SystemExit):
-    """A measurement that came to nothing; nobody who does not catch it goes on."""
 
 
 class Result(NamedTuple):
@@ -67,19 +63,14 @@ def _compare(options: argparse.Namespace, beam: int, batch: int) -> None:
     for peer in options.peer:
         name, _, command = peer.partition("=")
         jobs[name] = shlex.split(command.format(beam=beam, batch=batch))
-    results: dict[str, list[Result]] = {name: [] for name in jobs}
-    peers = {peer.partition("=")[0] for peer in options.peer}
-    for number in range(options.rounds):
-        for name, command in list(jobs.items()):
-            try:
-                results[name].append(_run(command, threads=options.threads))
-            except Failed as error:
-                if name not in peers:
-                    raise
-                print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
-                del jobs[name], results[name]
-                continue
-            print(f"round {number + 1}: {name}: {results[name][-1].speed:.1f}", file=sys.stderr, flush=True)
+    results = in_turns(
+        jobs,
+        lambda found: Result(found["sent_cpu_s"], found.get("rss_mb", float("nan"))),
+        rounds=options.rounds,
+        peers=options.peer,
+        environment=threads_are(options.threads),
+        tell=lambda result: f"{result.speed:.1f}",
+    )
     print(f"\n{options.shape}, beam {beam}, batch {batch}, {options.threads} thread(s), {options.rounds} rounds\n")
     print("| engine | sentences per CPU-second (min-max) | of regard's | MB |\n|---|---|---|---|")
     for name, measured in results.items():
@@ -96,16 +87,6 @@ def _worker(options: argparse.Namespace, name: str, beam: int, batch: int) -> li
     settings = {"shape": options.shape, "seconds": options.seconds, "threads": options.threads}
     words = [f"--{key}={value}" for key, value in settings.items()]
     return [sys.executable, __file__, f"--worker={name}", *words, f"--beams={beam}", f"--batches={batch}"]
-
-
-def _run(command: list[str], *, threads: int) -> Result:
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PEERS_THREADS": str(threads)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if done.returncode or not lines:
-        raise Failed(f"{shlex.join(command)} failed:\n{done.stderr[-2000:] or done.stdout[-2000:]}")
-    values = json.loads(lines[-1].removeprefix("RESULT "))
-    return Result(values["sent_cpu_s"], values.get("rss_mb", float("nan")))
 
 
 def _work(options: argparse.Namespace) -> dict[str, Any]:

@@ -16,20 +16,17 @@ import os
 import resource
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from interleaved import in_turns, threads_are
+
 VOCABULARY = 8000
 # What regard does and a plain loop does not; `--without` takes these names.
 TRICKS = ("bf16", "memory", "products", "loss", "dropout", "attention", "optimizer", "buckets")
-
-
-class Failed(SystemExit):
-    """A measurement that came to nothing; nobody who does not catch it goes on."""
 
 
 class Result(NamedTuple):
@@ -58,20 +55,15 @@ def main() -> None:
     if options.worker:
         print("RESULT", json.dumps(_work(options)))
         return
-    jobs = _jobs(options)
-    results: dict[str, list[Result]] = {name: [] for name in jobs}
-    peers = {peer.partition("=")[0] for peer in options.peer}
-    for number in range(options.rounds):
-        for name, command in list(jobs.items()):
-            try:
-                results[name].append(_run(command, threads=options.threads))
-            except Failed as error:
-                if name not in peers:
-                    raise
-                print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
-                del jobs[name], results[name]
-                continue
-            print(f"round {number + 1}: {name}: {results[name][-1].cpu:.0f}", file=sys.stderr, flush=True)
+    results = in_turns(
+        _jobs(options),
+        lambda found: Result(found["tok_cpu_s"], found.get("tok_s", 0.0), found.get("rss_mb", 0.0)),
+        rounds=options.rounds,
+        peers=options.peer,
+        # Waiting threads must not burn the CPU time that is measured.
+        environment={**threads_are(options.threads), "OMP_WAIT_POLICY": "passive"},
+        tell=lambda result: f"{result.cpu:.0f}",
+    )
     _print_table(options, results)
 
 
@@ -95,17 +87,6 @@ def _jobs(options: argparse.Namespace) -> dict[str, list[str]]:
         name, _, command = peer.partition("=")
         jobs[name] = shlex.split(command)
     return jobs
-
-
-def _run(command: list[str], *, threads: int) -> Result:
-    # Waiting threads must not burn the CPU time that is measured.
-    settings = {"OMP_NUM_THREADS": str(threads), "PEERS_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, check=False)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if done.returncode or not lines:
-        raise Failed(f"{shlex.join(command)} failed:\n{done.stderr[-2000:] or done.stdout[-2000:]}")
-    found = json.loads(lines[-1].removeprefix("RESULT "))
-    return Result(found["tok_cpu_s"], found.get("tok_s", 0.0), found.get("rss_mb", 0.0))
 
 
 def _print_table(options: argparse.Namespace, results: dict[str, list[Result]]) -> None:
