@@ -25,13 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("scenes", type=Path)
+    parser.add_argument("--splits", nargs="+", default=["test", "pairs"])
     parser.add_argument("--most", type=int, default=None, help="so many scenes of each set")
     arguments = parser.parse_args()
     captioner = Captioner.load(arguments.model)
     captions = _captions(arguments.scenes)
     mentions = _mentions(arguments.scenes)
     for split, said in captions.items():
-        if split in ("test", "pairs"):
+        if split in arguments.splits:
             _report(captioner, split, dict(islice(said.items(), arguments.most)), mentions, arguments.scenes / "images")
 
 

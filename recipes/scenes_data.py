@@ -4,14 +4,16 @@
 
 In the folder: `images/*.png`, `captions.tsv` (image, split, caption) and `objects.jsonl`, for each picture the words of
 its caption that name an object, and that object's box (left, top, right, bottom in pixels). The splits are train, val,
-test, and `pairs`: scenes with pairs of colour and shape that no other split has. The same seed writes the same bytes.
+test, and `pairs`: scenes with pairs of colour and shape that no other split has. `pairs-dev` is a third of what is for
+training, the scenes with four further pairs: settings are chosen by training without it and asking for these pairs, so
+that `pairs` is asked once, at the end. The same seed writes the same bytes.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from regard.evaluation.scenes import Scene, draw_scene, make_scenes
+from regard.evaluation.scenes import HELD_OUT_FOR_TUNING, Scene, draw_scene, make_scenes
 
 SPLITS = {"train": 48_000, "val": 500, "test": 1_000, "pairs": 500}
 
@@ -33,8 +35,12 @@ def main() -> None:
             for count, scene in enumerate(make_scenes(number, seed=arguments.seed + 1000 * place, pairs=pairs)):
                 name = f"{split}-{count:05}.png"
                 draw_scene(scene).save(arguments.folder / "images" / name)
-                captions.write(f"{name}\t{split}\t{scene.caption}\n")
+                captions.write(f"{name}\t{_named(split, scene)}\t{scene.caption}\n")
                 objects.write(json.dumps({"image": name, "mentions": _mentions(scene)}) + "\n")
+
+
+def _named(split: str, scene: Scene) -> str:
+    return "pairs-dev" if split == "train" and scene.pairs & HELD_OUT_FOR_TUNING else split
 
 
 def _mentions(scene: Scene) -> list[dict[str, object]]:

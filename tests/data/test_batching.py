@@ -26,10 +26,10 @@ def flat(epochs: list[Epoch]) -> list[int]:
     return sorted(row for epoch in epochs for rows in epoch.rows for row in rows.tolist())
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(("shuffle", "by_length"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("batch_tokens", [1, 25, 200, 4096, 10**6])
-def test_every_pair_comes_once_and_fits(store: TokenStore, batch_tokens: int, shuffle: bool) -> None:
-    epoch = Batches(store, batch_tokens=batch_tokens, seed=1, shuffle=shuffle).epoch(0)
+def test_every_pair_comes_once_and_fits(store: TokenStore, batch_tokens: int, shuffle: bool, by_length: bool) -> None:
+    epoch = Batches(store, batch_tokens=batch_tokens, seed=1, shuffle=shuffle, by_length=by_length).epoch(0)
     assert flat([epoch]) == list(range(500))
     for rows in epoch.rows:
         longest = max(store.source_lengths[rows].max(), store.target_lengths[rows].max())

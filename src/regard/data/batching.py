@@ -37,10 +37,11 @@ class Batches:
         batch_tokens: int,
         seed: int,
         shuffle: bool = True,
+        by_length: bool = True,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Plan nothing yet.
+        """Plan nothing yet. Without `by_length`, the rows of a shuffled batch are any rows, and there is more padding.
 
         Raises:
             ValueError: `batch_tokens` is not positive, or `rank` not in `range(world_size)`.
@@ -56,6 +57,7 @@ class Batches:
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.shuffle = shuffle
+        self.by_length = by_length
         self.rank = rank
         self.world_size = world_size
 
@@ -72,7 +74,7 @@ class Batches:
             return Epoch(self.store, share(plan, self.store, self.world_size)[self.rank :: self.world_size])
         store = self.store.resample(self.seed, epoch)
         generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, epoch))))
-        plan = share(_plan(store, self.batch_tokens, generator), store, self.world_size)
+        plan = share(_plan(store, self.batch_tokens, generator, self.by_length), store, self.world_size)
         # Steps change places, not batches: what the processes do at the same time stays alike.
         steps = generator.permutation(len(plan) // self.world_size) * self.world_size + self.rank
         return Epoch(store, [plan[place] for place in steps.tolist()])
@@ -197,9 +199,11 @@ def _longest(store: Store) -> Lengths:
     return longest
 
 
-def _plan(store: Store, batch_tokens: int, generator: np.random.Generator) -> list[Rows]:
+def _plan(store: Store, batch_tokens: int, generator: np.random.Generator, by_length: bool) -> list[Rows]:
     longest = _longest(store)
     order = generator.permutation(len(store))
+    if not by_length:
+        return cut(order, longest[order], batch_tokens)
     window = BATCHES_PER_WINDOW * max(1, batch_tokens // max(1, int(longest.mean())))
     plan: list[Rows] = []
     for rows in np.array_split(order, max(1, round(len(order) / window))):

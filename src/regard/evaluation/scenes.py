@@ -22,6 +22,8 @@ SHAPES = ("circle", "square", "triangle", "cross")
 SIZES = {"small": 5, "large": 9}  # half the side of the box, of a picture with a side of `SIDE`
 SIDE = 48
 HELD_OUT = frozenset({("red", "triangle"), ("blue", "circle"), ("yellow", "cross"), ("purple", "square")})
+# Two more, for whoever chooses settings by pairs that a model has not seen: `HELD_OUT` are for the end.
+HELD_OUT_FOR_TUNING = frozenset({("green", "circle"), ("black", "cross")})
 
 _BACKGROUND = (238, 238, 232)
 _SMOOTHING = 4  # drawn so many times as large, then averaged
@@ -75,6 +77,11 @@ class Scene(NamedTuple):
         return f" {self.relation} ".join("a " + " ".join(thing.words) for thing in self.things)
 
     @property
+    def pairs(self) -> set[tuple[str, str]]:
+        """The colour and the shape of each object."""
+        return {(thing.colour, thing.shape) for thing in self.things}
+
+    @property
     def mentions(self) -> list[tuple[int, Thing]]:
         """The words of the caption that name something to be looked at, by their places, each with its object."""
         start = [1, 4 + 1 + len((self.relation or "").split())]
@@ -87,8 +94,7 @@ def make_scenes(number: int, *, seed: int, pairs: Pairs = "seen") -> list[Scene]
     scenes = list[Scene]()
     while len(scenes) < number:
         scene = _scene(draw)
-        held_out = sum((thing.colour, thing.shape) in HELD_OUT for thing in scene.things)
-        if (held_out > 0) == (pairs == "held out"):
+        if bool(scene.pairs & HELD_OUT) == (pairs == "held out"):
             scenes.append(scene)
     return scenes
 

@@ -18,6 +18,7 @@ from regard.data.dataset import Dataset, Vocabularies, prepare
 from regard.errors import DataError, UsageError, UserError
 from regard.pipelines import memory
 from regard.pipelines.batch_size import find_batch_tokens
+from regard.pipelines.batches import training_batches
 from regard.pipelines.card import run_card
 from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
 from regard.pipelines.features import with_features
@@ -136,7 +137,7 @@ class Job:
             )
             return self.validated.scores
 
-        training, batches = self.recipe.training, _batches(self.recipe, self.dataset)
+        training, batches = self.recipe.training, _batches(self.recipe, self.dataset, self.model)
         try:
             yield from train(
                 self.model,
@@ -284,7 +285,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     if recipe.training.batch_tokens == "auto":
         tokens = find_batch_tokens(dataset.train, model, state.position.precision)
         recipe = recipe.with_training(batch_tokens=tokens)
-    notes += memory.warnings(recipe, model, _batches(recipe, dataset))
+    notes += memory.warnings(recipe, model, _batches(recipe, dataset, model))
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
@@ -310,10 +311,10 @@ def _given_vocabularies(
     return None if teacher is None else vocabularies_of(teacher, recipe.data)
 
 
-def _batches(recipe: Recipe, dataset: Dataset) -> Batches:
+def _batches(recipe: Recipe, dataset: Dataset, model: Model) -> Batches:
     tokens = recipe.training.batch_tokens
     assert isinstance(tokens, int), "settled by _prepare"
-    return Batches(dataset.train, batch_tokens=tokens, seed=recipe.training.seed)
+    return training_batches(recipe.training, dataset, model, batch_tokens=tokens)
 
 
 def _changes(run: RunFolder, recipe: Recipe) -> list[str]:

@@ -1,8 +1,10 @@
 """What a recipe would cost, before it is run."""
 
+from regard.checkpoint.assembly import sketch
 from regard.checkpoint.model_folder import dimensions_of
 from regard.data.batching import CPU_BATCH_TOKENS, Batches
 from regard.data.dataset import prepare
+from regard.pipelines.batches import training_batches
 from regard.pipelines.memory import count_parameters, estimate, gigabytes, refuse_too_large
 from regard.protocol import Dimensions
 from regard.recipe import Recipe
@@ -23,7 +25,7 @@ def describe_plan(recipe: Recipe) -> str:
     num_parameters = count_parameters(recipe, dimensions)
     training = recipe.training
     batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
-    batches = Batches(dataset.train, batch_tokens=batch_tokens, seed=training.seed)
+    batches = training_batches(training, dataset, sketch(recipe.model, dimensions), batch_tokens=batch_tokens)
     epoch = batches.epoch(0)
     steps = -(-len(epoch) // training.accumulate)
     shared = ", shared" if dimensions.shared else ""
