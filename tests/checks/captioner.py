@@ -173,35 +173,6 @@ def the_gate_is_one_number_and_changes(**settings: object) -> None:
     assert (model.look(states.hidden[:, -1], memory, None) == 0).all()
 
 
-def _trained_on(model: Captioner, batch: Batch) -> Tensor:
-    """Logits in training, but for the encoder, whose statistics would be the batch's."""
-    model.train()
-    model.encoder.eval()
-    logits = model(batch).logits.detach()
-    model.eval()
-    return logits
-
-
-def dropped_words_say_nothing() -> None:
-    """While training, other words before change nothing where all are dropped; in evaluation they do."""
-    model, batch = captioner_model(word_dropout=1 - 1e-9, dropout=0.0), example()
-    other = batch._replace(target=batch.target.where(batch.target <= EOS, EOS + 1))
-    assert_close(_trained_on(model, batch), _trained_on(model, other), **EXACT)
-    assert not torch.allclose(model(batch).logits, model(other).logits)
-    assert_close(model(batch).logits, captioner_model(dropout=0.0)(batch).logits, **EXACT)
-
-
-def a_dropped_state_says_nothing() -> None:
-    """While training, what L_h has learnt changes nothing where all of h is dropped; in evaluation it does."""
-    model, batch = captioner_model(hidden_dropout=0.9999, dropout=0.0), example()
-    torch.manual_seed(0)
-    before, said = _trained_on(model, batch), model(batch).logits.detach()
-    model.from_hidden.weight.data.neg_()
-    torch.manual_seed(0)
-    assert_close(_trained_on(model, batch), before, **EXACT)
-    assert not torch.allclose(model(batch).logits, said)
-
-
 def toy(sampled: float = 1.0) -> tuple[Captioner, Batch]:
     """Four regions, captions of two words: 16 ways of looking; regions are given, so that no encoder is in the way."""
     hard = {"sampled": sampled, "reinforce_weight": 1.0, "entropy_weight": 0.0}

@@ -12,7 +12,7 @@ from checks import layers as checks
 from checks.making import float64, randomise
 from regard.errors import DataError
 from regard.layers.add_and_norm import PostNorm, PreNorm
-from regard.layers.dropout import Dropout, WordDropout
+from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.fully_connected import FullyConnected
 from regard.layers.positional_encoding import Learned, Sinusoidal, sinusoids
@@ -71,24 +71,6 @@ def test_dropout_does_nothing_in_evaluation(probability):
     states = torch.randn(5)
     assert Dropout(probability).eval()(states) is states
     assert Dropout(0.0).train()(states) is states
-
-
-def test_word_dropout_drops_whole_words_each_by_itself_and_changes_no_other():
-    torch.manual_seed(0)
-    words = torch.rand(100, 100, 3) + 1
-    dropped = WordDropout(0.3).train()(words)
-    gone = (dropped == 0).all(-1)
-    assert abs(gone.float().mean() - 0.3) < 0.02
-    assert torch.equal(dropped[~gone], words[~gone])
-    for axis in (0, 1):
-        assert (gone.float().mean(axis) - 0.3).abs().max() < 0.25, "a whole row or column falls together"
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.4])
-def test_word_dropout_does_nothing_in_evaluation(probability):
-    words = torch.randn(2, 3, 5)
-    assert WordDropout(probability).eval()(words) is words
-    assert WordDropout(0.0).train()(words) is words
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.0, 2.0])

@@ -11,7 +11,6 @@ from checks.captioner import FromTokens, captioner_model, transformer_captioner
 from mutations.bugs import Bug, green_then_red
 from regard.attention.hard import HardAttention
 from regard.layers import recurrent
-from regard.layers.dropout import WordDropout
 from regard.models import captioner
 from regard.models.captioner import Captioner, Look
 from regard.models.captioner_transformer import DecoderLayer, TransformerCaptioner
@@ -102,13 +101,6 @@ def _ignores_past(original):
     return step
 
 
-def _keeps_all_of_h(original):
-    def deep(self, embedded, hidden, context):
-        return self.dropout(torch.tanh(embedded + self.from_hidden(hidden) + self.from_context(context)))
-
-    return deep
-
-
 BUGS = [
     Bug("every step is the first", TransformerCaptioner, "_embed", _always_first,
         _transformer(model_checks.a_step_says_what_forward_says)),
@@ -129,12 +121,6 @@ BUGS = [
     Bug("no reward", captioner, "log_probability", lambda original: lambda s, w: 0 * original(s, w), _reward),
     Bug("locations are drawn evenly", HardAttention, "_draw",
         lambda _: lambda self, weights: torch.rand_like(weights).argmax(-1, keepdim=True), _reward),
-    Bug("no word is dropped", WordDropout, "forward", lambda _: lambda self, embedded: embedded,
-        lambda _: checks.dropped_words_say_nothing()),
-    Bug("words are dropped in evaluation too", WordDropout, "forward",
-        lambda _: lambda self, embedded: embedded * 0, lambda _: checks.dropped_words_say_nothing()),
-    Bug("all of h is kept", Captioner, "_deep_output", _keeps_all_of_h,
-        lambda _: checks.a_dropped_state_says_nothing()),
     Bug("gates in another order", recurrent, "_EQUATIONS",
         lambda original: original | {"lstm": lambda i, h, past: original["lstm"](i.flip(-1), h.flip(-1), past)},
         _paper),

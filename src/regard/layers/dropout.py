@@ -51,20 +51,3 @@ class Dropout(nn.Module):
         bits = torch.empty((states.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
         choices = bits.view(torch.int16)[: states.numel()].view(states.shape)  # uniform in -32768 .. 32767
         return torch.ge(choices, self._num_dropped - _CHOICES // 2, out=torch.empty_like(choices, dtype=states.dtype))
-
-
-class WordDropout(nn.Module):
-    """While training, zero whole vectors with `probability`, each place by itself (Bowman et al. 2016, section 3.1.1).
-
-    What stays is not made larger: a word is there as it will be in evaluation, or it is not there.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, embedded: Float[Tensor, "batch length size"]) -> Float[Tensor, "batch length size"]:
-        """The vectors themselves in evaluation."""
-        if not self.training or not self.probability:
-            return embedded
-        return embedded * (torch.rand_like(embedded[..., :1]) >= self.probability)

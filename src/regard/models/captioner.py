@@ -18,7 +18,7 @@ from regard.attention.attention import Attention, Memory
 from regard.attention.hard import HardAttention, log_probability
 from regard.attention.record import AttentionRecord
 from regard.config import base
-from regard.layers.dropout import Dropout, WordDropout
+from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.picture_encoder import PictureEncoder, PictureEncoderConfig, WithPictureEncoder
 from regard.layers.recurrent import Recurrent, States, follow, initialise
@@ -59,10 +59,6 @@ class Config(base.Config):
     doubly_stochastic: float | None = Field(None, ge=0)
     hard: HardConfig | None = None  # None: its defaults, where attention is hard
     dropout: float = Field(0.3, ge=0, lt=1)  # of embeddings, and before the readout
-    # Of the words said before, as a whole, and of h before L_h: what is not remembered must be looked at. A decoder
-    # that can tell the next word from the last ones learns which never follow each other, and says no new pairs.
-    word_dropout: float = Field(0.0, ge=0, lt=1)
-    hidden_dropout: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _settings_have_an_effect(self) -> "Config":
@@ -126,8 +122,6 @@ class Captioner(WithPictureEncoder, Model):
         self.from_context = nn.Linear(encoder.size, config.embedding_size, bias=False)  # L_z
         self.readout = nn.Linear(config.embedding_size, num_words)  # L_o
         self.dropout = Dropout(config.dropout)
-        self.word_dropout = WordDropout(config.word_dropout)
-        self.hidden_dropout = Dropout(config.hidden_dropout)
         self.doubly_stochastic = 1.0 if config.doubly_stochastic is None else config.doubly_stochastic
         self.hard = (config.hard or _HARD) if config.attention == "hard" else None
         # b: the moving mean of log p of a word. It is training's, but a resumed run must go on from it.
@@ -136,7 +130,7 @@ class Captioner(WithPictureEncoder, Model):
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing."""
         memory, states = self.encode(batch.source)
-        embedded = self.dropout(self.word_dropout(self.embedding(batch.decoder_input)))
+        embedded = self.dropout(self.embedding(batch.decoder_input))
         steps = AttentionRecord(None if record is None else record.override)
         hidden, contexts, _ = follow(self.recurrent, embedded, states, lambda h: self.look(h, memory, steps))
         looked = AttentionRecord()
@@ -178,8 +172,7 @@ class Captioner(WithPictureEncoder, Model):
 
     def _deep_output(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """Before L_o: tanh(E y_{t-1} + L_h h_t + L_z z_t), with dropout (equation 7 and the paper's own program)."""
-        from_hidden = self.from_hidden(self.hidden_dropout(hidden))
-        said: Tensor = self.dropout(torch.tanh(embedded + from_hidden + self.from_context(context)))
+        said: Tensor = self.dropout(torch.tanh(embedded + self.from_hidden(hidden) + self.from_context(context)))
         return said
 
     def _penalty(self, looked: AttentionRecord, said: Tensor, labels: Tensor) -> Tensor | None:
