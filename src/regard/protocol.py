@@ -59,6 +59,10 @@ class Model(nn.Module, ABC):
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Read the sources and `batch.decoder_input`; predict `batch.labels`. Attention goes to `record`."""
 
+    def frozen_flops(self, source: Tensor) -> int:
+        """Operations, of those that a `Counted` model counts, of parts that read `source` but do not learn now."""
+        return 0
+
 
 @runtime_checkable
 class Counted(Protocol):

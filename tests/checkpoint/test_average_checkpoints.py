@@ -12,6 +12,7 @@ from regard.checkpoint.model_folder import load_model
 from regard.checkpoint.run_folder import RunFolder
 from regard.cli.main import run as regard
 from regard.errors import ModelError, UsageError
+from tiny_folder import save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,21 @@ def test_the_mean_is_accumulated_in_double_precision(parts: Parts, tmp_path: Pat
     }
 
 
-def test_other_shapes_and_other_tokenizers_are_refused_with_a_table(parts: Parts, tmp_path: Path) -> None:
+def test_other_shapes_and_other_tokenizers_are_refused_in_one_sentence(parts: Parts, tmp_path: Path) -> None:
     one = parts.save(tmp_path / "one")
     other = small(size=32).save(tmp_path / "other")
     with pytest.raises(ModelError, match="only checkpoints of one model") as caught:
         average([one, other])
-    assert "  other: size is 32, not 16" in str(caught.value)
+    assert str(caught.value).endswith(f"size is 32 in {other}, but 16 in {one}")
     swapped = small(letters="abcdeg").save(tmp_path / "swapped")  # as many symbols, but another one
-    with pytest.raises(ModelError, match=r"swapped: tokenizer\.json is [0-9a-f]{12}, not [0-9a-f]{12}"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json is [0-9a-f]{12} in .*swapped, but [0-9a-f]{12} in"):
         average([one, swapped])
+    (tmp_path / "kinds").mkdir()
+    unlike = save_tiny(tmp_path / "kinds" / "seq2seq", "seq2seq")
+    with pytest.raises(
+        ModelError, match=r"kind is seq2seq in .*, but transformer in .* \(and \d+ more settings differ"
+    ):
+        average([one, unlike])
 
 
 def test_too_few_checkpoints_are_refused(run: Path, tmp_path: Path) -> None:

@@ -203,6 +203,55 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(told, folder, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", ["", "  "])
+def test_an_empty_translation_cannot_be_looked_at(told, folder, target):
+    code, output, error = told("show", "-m", folder, "the cat", "--target", target)
+    assert (code, output) == (2, "")
+    assert error.startswith("regard: error: --target is empty: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--beam-size", "0"], "--beam-size: input should be greater than or equal to 1, but it is 0"),
+        (["--temperature", "0.5"], "--temperature, --top-k and --top-p have no effect without --sampling"),
+        (
+            ["--top-k", "-4", "--top-p", "2"],
+            "the options have 2 mistakes:\n  --top-k: input should be greater than or equal to 0, but it is -4"
+            "\n  --top-p: input should be less than or equal to 1, but it is 2.0",
+        ),
+    ],
+)
+def test_a_wrong_search_is_told_of_the_options_that_were_typed(told, folder, options, what):
+    assert told("translate", "-m", folder, *options, "cat") == (2, "", f"regard: error: {what}\n")
+
+
+@POSIX
+def test_a_place_that_cannot_be_written_has_one_code(told, toy_recipe, folder, corpus):
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs /proc, where nobody can write")
+    outputs = {
+        ("train", toy_recipe, "--quiet"): "/proc/x",
+        ("translate", "-m", folder, "cat"): "/proc/x",
+        ("evaluate", "--hypotheses", corpus / "output.txt", corpus / "test.tsv"): "/proc/x",
+        ("average", folder, folder): "/proc/x",
+        ("show", "-m", folder, "cat"): "/proc/x.html",
+        ("check", corpus / "test.tsv", "--fix"): "/proc/x",
+    }
+    for command, place in outputs.items():
+        code, _, error = told(*command, *([] if command[-1] == "--fix" else ["-o"]), place)
+        assert (code, error.count("\n")) == (1, 1), (command, error)
+
+
+@POSIX
+def test_a_file_of_the_user_is_not_taken_for_a_library(tmp_path):
+    for name in ("torch", "yaml", "typer", "rich"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is my file')\n")
+    command = [sys.executable, "-m", "regard", "models", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_show_reads_lines_as_translate_does(told, folder):
     code, output, error = told("show", "-m", folder, stdin=b"\n\xff\n")
     assert (code, output) == (3, "")

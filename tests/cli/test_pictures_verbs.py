@@ -1,5 +1,6 @@
 """From folders of pictures to a trained model, to labels, and to a drawing of where it looked."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -77,9 +78,10 @@ def test_accuracy_is_measured(trained: Path, capsys, tmp_path: Path) -> None:
     images[:3, 3:9, 4:12] = 250
     write_idx(tmp_path / "x-images-idx3-ubyte", images)
     write_idx(tmp_path / "x-labels-idx1-ubyte", np.zeros(4, np.uint8))
-    assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(trained / "set"), "--json"]) == 0
-    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
-    assert (metric["name"], metric["value"]) == ("accuracy", 100.0)
+    for name in MODELS:
+        assert main.run(["evaluate", "-m", str(trained / name / "model"), str(trained / "set"), "--json"]) == 0
+        (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+        assert (metric["name"], metric["value"]) == ("accuracy", 100.0)
     # Labels that it has never seen are never right.
     assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(tmp_path / "x-images-idx3-ubyte")]) == 0
     assert "0.00" in capsys.readouterr().out
@@ -129,6 +131,14 @@ def test_where_it_looked_is_printed_and_drawn(trained: Path, capsys, tmp_path: P
         assert main.run(["show", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert main.run(["show", "-m", str(trained / "glimpse" / "model"), "nix.png"]) == 3
+
+
+def test_a_path_alone_is_one_picture_and_bytes_are_none(trained: Path) -> None:
+    classifier = regard.PictureClassifier.load(trained / "plain" / "model")
+    (found,) = classifier.classify(str(trained / "set" / "light" / "3.png"))
+    assert found.label == "light"
+    with pytest.raises(TypeError, match="a picture is named by its path, a str or Path, not bytes"):
+        inspect.unwrap(regard.PictureClassifier.classify)(classifier, b"3.png")
 
 
 def test_the_map_shown_is_laid_out_like_the_picture(trained: Path) -> None:

@@ -90,7 +90,7 @@ def test_elmo_is_trained_and_gives_a_tagger_its_vectors(recipes, tmp_path):
             r"kind elmo needs data.source_tokenizer: \{kind: bytes\}",
         ),
         ("elmo", ["data.target_tokenizer={kind: characters}"], r"needs data.target_tokenizer: \{kind: words\}"),
-        ("elmo", ["training.metric=bleu"], "neither generates texts nor gives labels; take loss or perplexity"),
+        ("elmo", ["training.metric=bleu"], "gives for a target of kind words; take loss or perplexity"),
         ("tagger", ["data.target_tokenizer={kind: labels}"], r"needs data.target_tokenizer: \{kind: tags\}"),
     ],
 )

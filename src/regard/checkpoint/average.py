@@ -110,18 +110,17 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _refuse_different(folders: Sequence[Path], manifests: Sequence[dict[str, Entry]]) -> None:
-    facts = [_facts(folder, entries) for folder, entries in zip(folders, manifests, strict=True)]
-    keys = sorted({key for fact in facts for key in fact})
-    rows = [
-        f"  {folder.name}: {key} is {fact.get(key)}, not {facts[0].get(key)}"
-        for key in keys
-        for folder, fact in zip(folders, facts, strict=True)
-        if fact.get(key) != facts[0].get(key)
-    ]
-    if rows:
-        raise ModelError(
-            f"only checkpoints of one model can be averaged; unlike {folders[0].name}:\n" + "\n".join(rows)
-        )
+    first = _facts(folders[0], manifests[0])
+    for folder, entries in zip(folders[1:], manifests[1:], strict=True):
+        facts = _facts(folder, entries)
+        keys = sorted({*first, *facts}, key=lambda key: (key != "kind", key))
+        unlike = [key for key in keys if first.get(key) != facts.get(key)]
+        if unlike:
+            more = f" (and {len(unlike) - 1} more settings differ)" if len(unlike) > 1 else ""
+            raise ModelError(
+                f"only checkpoints of one model can be averaged: {unlike[0]} is {facts.get(unlike[0])} in {folder}, "
+                f"but {first.get(unlike[0])} in {folders[0]}{more}"
+            )
 
 
 def _facts(folder: Path, entries: dict[str, Entry]) -> dict[str, object]:

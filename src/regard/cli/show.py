@@ -111,6 +111,8 @@ def _check_options(
         raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
     if target is not None and text is None:
         raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
+    if target is not None and not target.strip():
+        raise UsageError("--target is empty: give the translation to look at, or leave it out for the model's own")
     if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):
         raise UsageError("--all-heads is for a picture (--output with .png, .svg or .pdf), without --head")
     if output is None:

@@ -120,7 +120,15 @@ def _run(
     end = None
     command = shlex.join(["regard", *sys.argv[1:]])
     interrupt.gentle = False
-    for event in fit(recipe, folder, fresh=fresh, device=device, command=command, should_stop=interrupt.is_requested):
+    for event in fit(
+        recipe,
+        folder,
+        fresh=fresh,
+        device=device,
+        command=command,
+        should_stop=interrupt.is_requested,
+        tell=view.show,
+    ):
         # From here on there is something to save.
         interrupt.gentle = True
         view.show(event)

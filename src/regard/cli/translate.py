@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from regard.cli.documents import PLAIN, check_format, translate_document
-from regard.cli.options import Device, Threads
+from regard.cli.options import Device, Threads, named_as_typed
 from regard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def command(
 
     known = {} if dictionary is None else read_dictionary(dictionary)
     translator = open_models(model, device=device, threads=threads, precision=precision)
-    translator.settings(**given)  # a wrong option shall not wait for the first line
+    with named_as_typed(search):
+        translator.settings(**given)  # a wrong option shall not wait for the first line
     row, notices = 0, 0
     with writer(output) as write:
         if document != PLAIN:

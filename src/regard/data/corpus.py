@@ -239,4 +239,10 @@ def _table(path: Path, reading: Reading, columns: tuple[int, int] | None, names:
     cells = first.split("\t")
     if names[0] in cells and names[1] in cells and names[0] != names[1]:
         return TsvCorpus(path, reading, (cells.index(names[0]) + 1, cells.index(names[1]) + 1), num_header_lines=1)
+    if names != ("source", "target") and len(found := [name for name in names if name in cells]) == 1:
+        missing = names[1 - names.index(found[0])]
+        raise DataError(
+            f"{path}:1: there is a column `{found[0]}`, but no column `{missing}`; there are {', '.join(cells[:6])}: "
+            "name two of them as source and target (--from and --to)"
+        )
     return TsvCorpus(path, reading, (1, 2))

@@ -21,6 +21,7 @@ from regard.decoding.ensemble import Ensemble
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import UsageError
 from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
+from regard.pipelines.picture_input import paths_of
 from regard.pipelines.watch import Watched, watch_pictures
 from regard.protocol import Decodable, Model
 
@@ -145,11 +146,11 @@ class Captioner:
         """One caption a picture, in their order; `search` overrides the model's own settings (`beam_size=1`, ...).
 
         Raises:
+            TypeError: something is no path.
             UsageError: a setting is wrong.
             DataError: a picture cannot be read.
         """
-        images = [images] if isinstance(images, str | Path) else images
-        pictures = ((str(image), self.read(image)) for image in images)
+        pictures = ((str(image), self.read(image)) for image in paths_of(images))
         return list(self.captions(pictures, batch_size=batch_size, **search))
 
     def captions(

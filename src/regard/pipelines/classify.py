@@ -12,7 +12,7 @@ from torch import Tensor
 from regard.attention.record import AttentionRecord
 from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.data.batching import pad
-from regard.data.text import clean_line, is_blank
+from regard.data.text import clean_line, is_blank, texts_of
 from regard.errors import UsageError
 from regard.pipelines.label import best_labels, label
 from regard.pipelines.translate import LONGEST_SOURCE
@@ -109,9 +109,10 @@ class Classifier:
         """One classification a text, in their order; nothing is ever cut off.
 
         Raises:
+            TypeError: a text is no str.
             DataError: a text holds half a surrogate pair.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = texts_of(texts)
         sources = [self._encode(text) for text in texts]
         readable = [source if len(source) <= self.longest else [EOS] for source in sources]
         found = label(self._models, readable, self.vocabularies, device=self._device)

@@ -17,7 +17,7 @@ from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.errors import UsageError
 from regard.pipelines.classify import labellers
 from regard.pipelines.label import best_labels, label_pictures, rows_of_pictures
-from regard.pipelines.picture_input import SeenPicture, read_inputs
+from regard.pipelines.picture_input import SeenPicture, paths_of, read_inputs
 from regard.symbols import NAMES
 
 
@@ -90,13 +90,14 @@ class PictureClassifier:
             raise UsageError("name a model folder with -m")
         return cls([load_model(folder, device=device) for folder in folders])
 
-    def classify(self, paths: Iterable[str | Path]) -> list[PictureClassification]:
+    def classify(self, paths: str | Path | Iterable[str | Path]) -> list[PictureClassification]:
         """One classification for each picture of files, folders and IDX files, in order.
 
         Raises:
+            TypeError: something is no path.
             DataError: a folder holds no picture, or an IDX file is damaged.
         """
-        return list(self.stream(read_inputs(paths, self.reader)))
+        return list(self.stream(read_inputs(paths_of(paths), self.reader)))
 
     def stream(self, pictures: Iterable[SeenPicture]) -> Iterator[PictureClassification]:
         """One classification a picture, as they come; no more pictures are in memory than make a batch."""

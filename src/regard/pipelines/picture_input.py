@@ -24,6 +24,20 @@ class SeenPicture(NamedTuple):
     notice: str | None = None
 
 
+def paths_of(pictures: object) -> list[Path]:
+    """One path, or several, as a list.
+
+    Raises:
+        TypeError: it is, or holds, something else.
+    """
+    found = list[Path]()
+    for picture in pictures if isinstance(pictures, Iterable) and not isinstance(pictures, str | bytes) else [pictures]:
+        if not isinstance(picture, str | Path):
+            raise TypeError(f"a picture is named by its path, a str or Path, not {type(picture).__name__}")
+        found.append(Path(picture))
+    return found
+
+
 def read_inputs(paths: Iterable[str | Path], reader: PictureReader) -> Iterator[SeenPicture]:
     """Every picture of `paths`, in order; a folder stands for all pictures in it, by name, an IDX file for its own.
 

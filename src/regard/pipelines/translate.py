@@ -12,7 +12,7 @@ import regard
 from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.config.document import Document
 from regard.config.load import parse
-from regard.data.text import clean_line, is_blank
+from regard.data.text import clean_line, is_blank, texts_of
 from regard.decoding.ensemble import Ensemble
 from regard.decoding.penalties import LengthPenalty
 from regard.decoding.search import Hypothesis, SearchConfig
@@ -149,11 +149,12 @@ class Translator:
         more than `longest` pieces is left empty, with a `notice`; nothing is ever cut off.
 
         Raises:
+            TypeError: a text is no str.
             UsageError: a setting is wrong.
             DataError: a text holds half a surrogate pair.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else list(prefixes)
+        texts = texts_of(texts)
+        prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else texts_of(prefixes)
         config = self.settings(**search)
         requests = [
             self.request(text, prefix=prefix, row=first_row + row)
@@ -193,10 +194,14 @@ class Translator:
         """How probable each second text is as the translation of the first, in their order.
 
         Raises:
+            TypeError: a text is no str.
             UsageError: a setting is wrong.
             DataError: a text holds half a surrogate pair.
         """
         config = self.settings(**search)
+        for pair in pairs:
+            if isinstance(pair, str) or len(texts_of(pair)) != 2:
+                raise TypeError(f"a pair is (source, target), not {pair!r:.60}")
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
         ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
         for number, sides in enumerate(ids, 1):
@@ -218,9 +223,11 @@ class Translator:
         The best token is taken each time; with `sampling=True` it is drawn (by the seed and `row`).
 
         Raises:
+            TypeError: `text` is no str.
             UsageError: a setting is wrong, or `text` is too long for the model.
             DataError: `text` holds half a surrogate pair.
         """
+        (text,) = texts_of([text])
         config, source = self.settings(**search), self.encode_source(text)
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")

@@ -10,6 +10,7 @@ from regard.data.abstract_store import Store
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset
 from regard.data.picture_store import PictureStore
+from regard.data.tokenizer import Tokenizer
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.evaluation.metrics import evaluate
 from regard.pipelines.generate import Request, TorchEngine, generate
@@ -36,6 +37,18 @@ MEASURED = {
     "tag_accuracy": ("tag_accuracy", "f1"),
     "f1": ("f1", "tag_accuracy"),
 }
+
+
+_OF_LABELS = {"labels": ("accuracy",), "tags": ("f1", "tag_accuracy")}
+_OF_TEXTS = ("bleu", "chrf", "wer", "per", "cer", "bleu-4", "cider-d")
+_OF_ANYTHING = ("loss", "perplexity")
+
+
+def metrics_for(model: nn.Module, target: Tokenizer) -> tuple[str, ...]:
+    """What can decide about `model`: always the loss, and the metrics of what it says, texts or labels, if anything."""
+    if isinstance(model, Labeller):
+        return (*_OF_LABELS.get(target.kind, ()), *_OF_ANYTHING)
+    return (*_OF_TEXTS, *_OF_ANYTHING) if isinstance(model, Decodable) else _OF_ANYTHING
 
 
 class Stopped(Exception):  # noqa: N818  no error: somebody asked for it
