@@ -91,6 +91,26 @@ class Labeller(Protocol):
 
 
 @runtime_checkable
+class Parts(Protocol):
+    """One picture that is too large to be a tensor: a model asks for squares of it. `shape` is that of the tensor."""
+
+    shape: tuple[int, int, int, int]
+
+    def part(self, top: int, left: int, width: int) -> Float[Tensor, "channels width width"]:
+        """What a tensor would hold there; 0 beyond the edges."""
+        ...
+
+
+@runtime_checkable
+class SeesParts(Protocol):
+    """A `Labeller` of pictures that looks at parts of them, and so need not be given the whole."""
+
+    def label_parts(self, picture: Parts, record: AttentionRecord | None = None) -> Float[Tensor, "1 1 labels"]:
+        """As `label` of the one picture."""
+        ...
+
+
+@runtime_checkable
 class Pretrained(Protocol):
     """Something of which a part begins from weights that come from elsewhere. A saved model holds its own."""
 

@@ -141,9 +141,9 @@ def test_what_could_not_be_translated_is_counted(run):
 @pytest.mark.parametrize(
     ("options", "stdin", "code", "message"),
     [
-        (["-b", "0"], b"", 2, "`beam_size`"),
+        (["-b", "0"], b"", 2, "--beam-size: "),
         (["--n-best", "9"], b"", 2, "error: --n-best is 9, but a beam of 3 can find no more"),
-        (["--top-k", "9"], b"", 2, "no effect without `sampling: true`"),
+        (["--top-k", "9"], b"", 2, "no effect without --sampling"),
         (["--early-stopping", "-b", "1"], b"", 2, "error: --early-stopping has no effect with a beam of 1"),
         (["--early-stopping", "--sampling"], b"", 2, "error: --early-stopping has no effect when sampling"),
         (["-i", "nowhere.txt"], b"", 3, "no such file"),

@@ -115,6 +115,10 @@ def test_a_tagger_with_another_elmo_cannot_begin_with_this_one(recipes, tmp_path
 
 def test_a_kind_without_a_common_part_cannot_begin_with_elmo(recipes, tmp_path):
     run(read(recipes, "elmo", "training.steps=1"), tmp_path / "elmo")
-    classifier = ["model={kind: text_classifier, size: 8, embedding_size: 8}", "data.target_tokenizer={kind: labels}"]
+    classifier = [
+        "model={kind: text_classifier, size: 8, embedding_size: 8}",
+        "data.target_tokenizer={kind: labels}",
+        "training.metric=accuracy",
+    ]
     with pytest.raises(UsageError, match="no part of it with which one of kind text_classifier can begin"):
         run(read(recipes, "tagger", f"training.start_from={tmp_path / 'elmo'}", *classifier), tmp_path / "run")

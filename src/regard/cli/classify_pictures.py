@@ -24,12 +24,11 @@ def classify_pictures(
         DataError: there was such a one; the others were classified.
     """
     from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.picture_input import read_inputs
 
     classifier = PictureClassifier(loaded)
     number, notices, unread = 0, 0, 0
     with writer(output) as write:
-        for found in classifier.stream(read_inputs((name for name in names if name.strip()), classifier.reader)):
+        for found in classifier.stream(classifier.read(name for name in names if name.strip())):
             write(_json(number, found, n_best) if as_json else _plain(found, n_best))
             number += 1
             unread += found.pixels is None

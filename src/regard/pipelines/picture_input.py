@@ -7,21 +7,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regard.data.picture_file import SUFFIXES, Picture, read_picture
+from regard.data.picture_file import SUFFIXES, Picture, open_large, read_picture
 from regard.data.picture_reader import PictureReader
 from regard.data.pictures import IdxPictures, Pictures, is_idx
 from regard.errors import DataError
+from regard.pipelines.large_picture import LargePicture
 
 
 class SeenPicture(NamedTuple):
     """A picture as a model will see it, (height, width, channels) in 0..255; where it cannot be read, why not.
 
-    `notice` also says so where the file holds more pictures than this first.
+    `notice` also says so where the file holds more pictures than this first. Of one too large to be decoded whole there
+    are `parts` instead of pixels, for a model that asks for no more.
     """
 
     name: str
     pixels: NDArray[np.uint8] | None
     notice: str | None = None
+    parts: LargePicture | None = None
 
 
 def paths_of(pictures: object) -> list[Path]:
@@ -38,8 +41,10 @@ def paths_of(pictures: object) -> list[Path]:
     return found
 
 
-def read_inputs(paths: Iterable[str | Path], reader: PictureReader) -> Iterator[SeenPicture]:
+def read_inputs(paths: Iterable[str | Path], reader: PictureReader, *, by_parts: bool = False) -> Iterator[SeenPicture]:
     """Every picture of `paths`, in order; a folder stands for all pictures in it, by name, an IDX file for its own.
+
+    `by_parts` leaves pictures undecoded that are too large for that.
 
     Raises:
         DataError: a folder holds no picture, or an IDX file is damaged. A file that is no picture is one that cannot be
@@ -50,12 +55,12 @@ def read_inputs(paths: Iterable[str | Path], reader: PictureReader) -> Iterator[
             files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             if not files:
                 raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)})")
-            yield from (_seen_file(file, reader) for file in files)
+            yield from (_seen_file(file, reader, by_parts=by_parts) for file in files)
         elif is_idx(path):
             pictures = IdxPictures(path)
             yield from read_named(pictures, map(str, range(len(pictures.pixels))), reader)
         else:
-            yield _seen_file(path, reader)
+            yield _seen_file(path, reader, by_parts=by_parts)
 
 
 def read_named(pictures: Pictures, names: Iterable[str], reader: PictureReader) -> Iterator[SeenPicture]:
@@ -69,7 +74,9 @@ def read_named(pictures: Pictures, names: Iterable[str], reader: PictureReader) 
             yield _seen(pictures.location(name), found, reader)
 
 
-def _seen_file(path: Path, reader: PictureReader) -> SeenPicture:
+def _seen_file(path: Path, reader: PictureReader, *, by_parts: bool) -> SeenPicture:
+    if by_parts and (tiled := open_large(path, channels=reader.channels)) is not None:
+        return SeenPicture(str(path), None, parts=LargePicture(tiled, reader))
     try:
         found = read_picture(path, channels=reader.channels, wanted=(reader.height, reader.width))
     except DataError as error:
