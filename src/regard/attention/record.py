@@ -71,6 +71,10 @@ class AttentionRecord:
             raise ValueError("no glimpse was taken: the model sees whole sources")
         return torch.stack(self._glimpses, 1)
 
+    def for_steps(self) -> "AttentionRecord":
+        """One for a pass that has to go query by query, with the same override; `add_steps` takes it in afterwards."""
+        return AttentionRecord(self.override)
+
     def add_steps(self, steps: "AttentionRecord") -> None:
         """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass.
 
