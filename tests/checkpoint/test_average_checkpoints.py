@@ -37,6 +37,7 @@ def test_the_mean_of_the_newest_and_of_the_best(run: Path, tmp_path: Path) -> No
     average_model(choose(run, 2, notify=print), tmp_path / "newest")
     average_model(choose(run, 2, best=True, notify=print), tmp_path / "best")
     assert values(tmp_path / "newest") == {3.5}
+    assert len(choose(run, None, notify=print)) == 4  # five, but there are no more
     assert values(tmp_path / "best") == {1.5}
     assert (
         "Mean of the weights of 2 checkpoints: step-00000004, step-00000003"
@@ -128,6 +129,11 @@ def test_a_model_is_written_again_smaller_and_with_a_card(parts: Parts, tmp_path
     assert (written.metrics, written.data) == ([metric], {"a": "b"})
     assert written.notes == ["Seed 1.", "Weights are stored as bfloat16, rounded after they were measured."]
     assert "/home/me" not in (tmp_path / "small" / "README.md").read_text()
+
+
+def test_no_folder_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert regard(["average", str(tmp_path / "nix"), "-o", str(tmp_path / "model")]) == 4
+    assert "nix: no such model folder" in capsys.readouterr().err
 
 
 def test_a_card_that_says_something_unknown_is_refused(

@@ -172,6 +172,12 @@ def test_tsv_has_a_header_only_if_it_names_both_sides(tmp_path):
     assert list(open_corpus(plain, source="en", target="fr")) == [Pair("eins", "one")]  # names of the languages alone
 
 
+def test_a_name_without_its_ending_is_answered_with_it(tmp_path):
+    path = one_file(tmp_path, "pairs.tsv", "one\teins\n")
+    with pytest.raises(DataError, match=rf"did you mean {path}\?$"):
+        open_corpus(tmp_path / "pairs")
+
+
 def test_tsv_quotes_are_text(tmp_path):
     assert list(open_corpus(one_file(tmp_path, "p.tsv", '"a\tb"\n'))) == [Pair('"a', 'b"')]
 

@@ -20,17 +20,22 @@ from regard.checkpoint.model_folder import (
 from regard.checkpoint.weights import read_tensors, refuse_non_finite
 from regard.errors import ModelError, UsageError
 
+USUAL = 5
 
-def choose(run: Path, number: int, *, best: bool = False, notify: Callable[[str], None]) -> list[Path]:
+
+def choose(run: Path, number: int | None, *, best: bool = False, notify: Callable[[str], None]) -> list[Path]:
     """The `number` newest (or best) checkpoints of a run that verify; those of a run in progress, too.
+
+    Without a number they are `USUAL`, or as many as there are.
 
     Raises:
         UsageError: there are fewer.
         ModelError: not one is intact.
     """
     checkpoints = Checkpoints(run, notify=notify)
-    chosen = checkpoints.best(number) if best else checkpoints.newest(number)
-    if len(chosen) < number:
+    wanted = USUAL if number is None else number
+    chosen = checkpoints.best(wanted) if best else checkpoints.newest(wanted)
+    if len(chosen) < (1 if number is None else number):
         kind = "scored checkpoints" if best else "checkpoints"
         raise UsageError(
             f"{run} has {len(chosen)} intact {kind}, not {number}; "

@@ -228,6 +228,8 @@ def _neighbours(prefix: Path) -> str:
         return f"; nor is there a folder {prefix.parent}"
     if not names:
         return ""
+    if whole := [name for name in names if without_compression(Path(name)).suffix in _SUFFIX_FORMATS]:
+        return f"; did you mean {prefix.with_name(whole[0])}?"
     there = f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
     return f"; there is {there}: set the languages (--from and --to, or `source` and `target`) by these endings"
 
