@@ -352,9 +352,10 @@ def test_blank_files_are_bad_data(told, toy_recipe):
 
 def test_a_device_without_numbers_is_refused(told, toy_recipe):
     run = toy_recipe.parent / "run"
-    code, _, error = told("train", toy_recipe, "-o", run, "--device", "meta")
-    assert code == 2
-    assert error.startswith("regard: error: --device meta cannot be used here: ")
+    for options in (["-o", run], ["--dry-run"]):
+        code, _, error = told("train", toy_recipe, *options, "--device", "meta")
+        assert code == 2
+        assert error.startswith("regard: error: --device meta cannot be used here: ")
     assert not run.exists()
 
 

@@ -63,7 +63,7 @@ def then_train(read: Callable[..., "Recipe"]) -> Callable[..., int]:
         if dry_run:
             from regard.pipelines.plan import describe_plan
 
-            sys.stdout.write(describe_plan(recipe))
+            sys.stdout.write(describe_plan(recipe, device=device))
             return 0
         folder = output or _default_folder(which["recipe"])
         return _train(_seeded(recipe, folder, seeds), fresh=fresh, device=device, quiet=quiet, as_json=as_json)

@@ -214,6 +214,8 @@ def _two_files(prefix: str, source: str, target: str) -> tuple[Path, Path]:
     if broken := [path for path in (Path(prefix), *paths) if path.is_symlink() and not path.exists()]:
         raise DataError(f"{broken[0]} is a link that leads nowhere; mend it")
     if not any(path.exists() for path in paths):
+        if without_compression(Path(prefix)).suffix.lower() in _SUFFIX_FORMATS:
+            raise DataError(f"{prefix}: there is no such file (nor with .gz or .zst)")
         raise DataError(
             f"{prefix} is neither a file nor the prefix of two files {paths[0]} and {paths[1]} (also with .gz or .zst)"
             f"{_neighbours(Path(prefix))}"

@@ -12,7 +12,7 @@ from regard.training.memory import free_memory
 from regard.training.numerics import choose_device
 
 
-def describe_plan(recipe: Recipe) -> str:
+def describe_plan(recipe: Recipe, *, device: str = "auto") -> str:
     """Sizes of data and model, number of steps, and the memory of the weights, as lines of text.
 
     Prepares the data: tokenizers are learnt and stores are built, and the real run finds the stores ready. What the
@@ -21,14 +21,14 @@ def describe_plan(recipe: Recipe) -> str:
     Raises:
         DataError: a corpus cannot be read.
         ModelError: the model to start from, or the teacher, cannot be opened.
-        UsageError: data, model, start, teacher and metric do not fit together.
+        UsageError: data, model, start, teacher and metric do not fit together, or there is no such device.
     """
-    training, device = recipe.training, choose_device("auto")
+    training, place = recipe.training, choose_device(device)
     start = None if training.start_from is None else open_start(training.start_from)
-    teacher = None if training.teacher is None else open_teacher(training.teacher, device=device)
+    teacher = None if training.teacher is None else open_teacher(training.teacher, device=place)
     dataset = prepare(recipe.data, given_vocabularies(recipe, start, teacher))
     dimensions = dimensions_of(dataset.vocabularies)
-    refuse_too_large(recipe, dimensions, device)
+    refuse_too_large(recipe, dimensions, place)
     model = recipe.build(dimensions)
     refuse_misfit(model, dataset.vocabularies, recipe)
     if teacher is not None:
@@ -47,7 +47,7 @@ def describe_plan(recipe: Recipe) -> str:
         f"epoch: {steps:,} steps, {int(dataset.train.source_lengths.sum()):,} source and "
         f"{int(dataset.train.target_lengths.sum()):,} target tokens",
         f"run: until {_limits(recipe, steps)}",
-        f"memory: {_memory(recipe, model.to(device), batches)}",
+        f"memory: {_memory(recipe, model.to(place), batches)}",
     ]
     return "".join(f"{line}\n" for line in lines)
 
