@@ -92,7 +92,7 @@ def command(
 
 def _paths(images: list[Path] | None) -> Iterator[Path]:
     """Files as they are named, those of folders by name, or lines of standard input."""
-    from regard.data.picture_file import SUFFIXES
+    from regard.pipelines.picture_input import files_in
 
     if not images:
         if sys.stdin.isatty():
@@ -100,13 +100,7 @@ def _paths(images: list[Path] | None) -> Iterator[Path]:
         yield from (Path(line) for line in sys.stdin.read().splitlines() if line.strip())
         return
     for path in images:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-        if not found:
-            raise DataError(f"{path}: no pictures in this folder ({', '.join(SUFFIXES)})")
-        yield from found
+        yield from files_in(path) if path.is_dir() else [path]
 
 
 def _captions(

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from regard.cli.notices import Notices
 from regard.cli.options import FORMATS_HELP, Device, Threads
-from regard.cli.translate import MOST_NOTICES, BatchSize, find_device
+from regard.cli.translate import BatchSize, find_device
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -265,11 +266,10 @@ def _outputs(
 
 
 def _tell(notices: Iterable[tuple[str, str]]) -> None:
-    told = list(notices)
-    for source, notice in told[:MOST_NOTICES]:
-        sys.stderr.write(f"regard: warning: {source[:60]!r}: {notice}\n")
-    if len(told) > MOST_NOTICES:
-        sys.stderr.write(f"regard: and {len(told) - MOST_NOTICES:,} more such lines\n")
+    told = Notices()
+    for source, notice in notices:
+        told.tell(f"warning: {source[:60]!r}: {notice}")
+    told.finish()
 
 
 def _read(path: Path, num_items: int) -> list[str]:

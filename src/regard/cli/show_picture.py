@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regard.pipelines.classify_pictures import LookedAt, PictureClassification
 
 PICTURES = (".png", ".svg", ".pdf")
-TRACES = (".html", ".json")  # of captioners: every word with the regions it came from
+TRACES = (".html", ".json")  # of texts, and of what captioners say
 
 
 def reads_pictures(model: Path) -> bool:

@@ -6,7 +6,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,8 @@ from regard.errors import UsageError
 if TYPE_CHECKING:
     from regard.cli.interrupt import Interrupt
     from regard.cli.live import View
+    from regard.pipelines.events import AlreadyFinished, Published
     from regard.recipe import Recipe
-
-    End: TypeAlias = Published | AlreadyFinished
 
 EXAMPLES = """
 regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k -o runs/small
@@ -112,7 +111,7 @@ def _train(runs: Iterator[tuple["Recipe", Path]], *, fresh: bool, device: str, q
     from regard.cli.interrupt import Interrupt
     from regard.cli.live import make_view
 
-    ends: list[End] = []
+    ends: list[Published | AlreadyFinished] = []
     with Interrupt() as interrupt:
         for recipe, folder in runs:
             view = make_view(quiet=quiet, as_json=as_json)

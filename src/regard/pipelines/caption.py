@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.picture_file import read_picture
@@ -80,12 +80,7 @@ class Captioner:
         Raises:
             UsageError: a model reads text, or says none; or the models' vocabularies differ.
         """
-        if not loaded:
-            raise ValueError("a captioner needs at least one model")
-        first = loaded[0]
-        for other in loaded[1:]:
-            if other.vocabularies != first.vocabularies:
-                raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        first = first_of(loaded)
         self.vocabularies = first.vocabularies
         self.reader = first.vocabularies.pictures
         self.search = first.search

@@ -52,15 +52,24 @@ def read_inputs(paths: Iterable[str | Path], reader: PictureReader, *, by_parts:
     """
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not files:
-                raise DataError(f"{path} holds no pictures ({', '.join(SUFFIXES)})")
-            yield from (_seen_file(file, reader, by_parts=by_parts) for file in files)
+            yield from (_seen_file(file, reader, by_parts=by_parts) for file in files_in(path))
         elif is_idx(path):
             pictures = IdxPictures(path)
             yield from read_named(pictures, map(str, range(len(pictures.pixels))), reader)
         else:
             yield _seen_file(path, reader, by_parts=by_parts)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All pictures in a folder and in those within it, by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise DataError(f"{folder}: no pictures in this folder ({', '.join(SUFFIXES)})")
+    return files
 
 
 def read_named(pictures: Pictures, names: Iterable[str], reader: PictureReader) -> Iterator[SeenPicture]:

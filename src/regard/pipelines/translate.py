@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 import regard
-from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.text import clean_line, is_blank, texts_of
@@ -32,6 +32,11 @@ SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
 
 # Pieces of the longest source that is translated. The memory that attention takes grows with the square.
 LONGEST_SOURCE = 1024
+
+
+def longest_source(models: Sequence[LoadedModel]) -> int:
+    """Pieces of the longest source that all of these models read, their positions being limited or not."""
+    return min([LONGEST_SOURCE, *filter(None, (getattr(model.config, "max_length", None) for model in models))])
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,12 @@ class Translator:
         Raises:
             UsageError: the vocabularies differ, or int8 is not for this device.
         """
-        if not loaded:
-            raise ValueError("a translator needs at least one model")
-        first = loaded[0]
-        for other in loaded[1:]:
-            if other.vocabularies != first.vocabularies:
-                raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        first = first_of(loaded)
         _ = first.vocabularies.source_tokenizer  # or this is no model to translate with
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.search = first.search
-        self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
+        self.longest = longest_source(loaded)
         self._run = run
         self._models = [model.model.eval() for model in loaded]
         self.reads_source = any(model.reads_source for model in self._models)
