@@ -203,6 +203,23 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(told, folder, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options", [["translate", "-o", "", "cat"], ["translate", "-m", "", "cat"], ["train", "r.yaml", "--output", " "]]
+)
+def test_a_path_that_is_empty_is_not_this_folder(told, options):
+    code, output, error = told(*options)
+    option = next(each for each in options if each.startswith("-"))
+    assert (code, output, error) == (2, "", f"regard: error: {option} is empty; name a file or folder\n")
+
+
+@pytest.mark.parametrize("options", [["--site", "decoder.0.cross"], ["--head", "1"], ["--pieces"]])
+@pytest.mark.parametrize("form", [["-o", "x.html"], ["-o", "x.json"], ["--explain"]])
+def test_what_a_page_holds_anyway_is_not_asked_for(told, folder, options, form):
+    code, output, error = told("show", "-m", folder, "the cat", *form, *options)
+    assert (code, output) == (2, "")
+    assert "every site, head and piece" in error
+
+
 @pytest.mark.parametrize("target", ["", "  "])
 def test_an_empty_translation_cannot_be_looked_at(told, folder, target):
     code, output, error = told("show", "-m", folder, "the cat", "--target", target)
@@ -214,6 +231,7 @@ def test_an_empty_translation_cannot_be_looked_at(told, folder, target):
     ("options", "what"),
     [
         (["--beam-size", "0"], "--beam-size: input should be greater than or equal to 1, but it is 0"),
+        (["--min-length", "5", "--max-length", "3"], "--min-length is 5, but --max-length is 3"),
         (["--temperature", "0.5"], "--temperature, --top-k and --top-p have no effect without --sampling"),
         (
             ["--top-k", "-4", "--top-p", "2"],

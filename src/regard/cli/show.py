@@ -112,6 +112,12 @@ def _check_options(
         raise UsageError("--target is empty: give the translation to look at, or leave it out for the model's own")
     if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):
         raise UsageError("--all-heads is for a picture (--output with .png, .svg or .pdf), without --head")
+    if (view.site, view.head, view.pieces) != (None, None, False) and (
+        explain or (output is not None and output.suffix in TRACES)
+    ):
+        raise UsageError(
+            "a page, a trace and the lessons hold every site, head and piece: leave the options for one out"
+        )
     if output is None:
         return
     if output.suffix not in (*PICTURES, *TRACES):

@@ -5,6 +5,7 @@ give a part of a TIFF without the rest; so each tile is handed to it as a small 
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -54,7 +55,8 @@ class TiledPicture:
     def open(cls, path: Path, *, channels: int) -> "TiledPicture | None":
         """The picture, if it can be read by parts: a TIFF that is upright, whose colours are not apart, in tiles."""
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb") as file, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is wrong with it is told where it is decoded
                 if file.read(4) not in _BEGINNINGS:
                     return None
                 file.seek(0)

@@ -52,6 +52,8 @@ class SearchConfig(Config):
             raise ValueError("`coverage_penalty` has no effect when sampling")
         if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
             raise ValueError("`temperature`, `top_k` and `top_p` have no effect without `sampling: true`")
+        if self.min_length > self.max_length:
+            raise ValueError(f"`min_length` is {self.min_length}, but `max_length` is {self.max_length}")
         if not self.sampling and self.n_best > self.beam_size:
             raise ValueError(f"`n_best` is {self.n_best}, but a beam of {self.beam_size} can find no more than that")
         return self
