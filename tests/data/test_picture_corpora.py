@@ -93,7 +93,7 @@ def test_folders_are_classes(base: Path) -> None:
         (base / "set" / name / "1.png").write_bytes((base / "a.png").read_bytes())
     assert pairs(base, "set") == [("cat/1.png", "cat"), ("dog/1.png", "dog")]
     (base / "set" / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no pictures in this folder"):
+    with pytest.raises(DataError, match="empty holds no pictures"):
         pairs(base, "set")
 
 

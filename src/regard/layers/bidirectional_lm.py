@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.character_convolution import CharacterConvolution, Filters
 from regard.layers.dropout import Dropout
 from regard.layers.projected_lstm import ProjectedLSTM
@@ -22,10 +22,10 @@ def _filters(*numbers: int) -> list[dict[str, int]]:
     return [{"width": width, "number": number} for width, number in enumerate(numbers, start=1)]
 
 
-class BidirectionalConfig(base.WithPresets):
+class BidirectionalConfig(WithPresets):
     """`size` is that of a word's vector and of one direction's state; `preset` gives what is not said."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         # 1.9 M parameters: learns something in half an hour on one core.
         "small": {"filters": _filters(16, 32, 64, 64, 64), "highways": 1, "size": 128, "cell_size": 512},
         # The published model of Peters et al. 2018: 93.6 M parameters.

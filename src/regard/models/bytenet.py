@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-import regard.config.base
 from regard.attention.record import AttentionRecord
+from regard.config.presets import Presets, WithPresets
 from regard.layers.add_and_norm import PreNorm
 from regard.layers.dilated_convolution import DilatedConvolution
 from regard.layers.dropout import Dropout
@@ -29,10 +29,10 @@ from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
 
-class Config(regard.config.base.WithPresets):
+class Config(WithPresets):
     """`size` is the paper's d, the inside of a block; embeddings and what runs between the blocks have 2d units."""
 
-    presets: ClassVar[regard.config.base.Presets] = {
+    presets: ClassVar[Presets] = {
         # 7.1 M parameters beside the embedding; sees 125 characters: most sentences of Multi30k from end to end.
         "small": {"size": 224, "encoder_sets": 2, "decoder_sets": 2, "unfold_ratio": 1.5, "dropout": 0.1},
         # 30 + 30 blocks, 269.4 M parameters (the paper's model for WMT'14), no dropout.

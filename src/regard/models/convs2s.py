@@ -18,6 +18,7 @@ from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
 from regard.attention.score import DotProduct
 from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.gated_convolution import GatedConvolution
@@ -49,10 +50,10 @@ _EN_DE = _blocks((10, 512, 3), (3, 768, 3), (2, 2048, 1))
 _EN_FR = _blocks((5, 512, 3), (4, 768, 3), (3, 1024, 3), (1, 2048, 1), (1, 4096, 1))
 
 
-class Config(base.WithPresets):
+class Config(WithPresets):
     """A ConvS2S. `preset` gives what is not said; the WMT ones have the paper's layers and its authors' dropout."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         "small": {"encoder": _SMALL, "decoder": _SMALL, "dropout": 0.2, "max_length": 256, "tied": True},
         "wmt14-en-de": {"embedding_size": 512, "encoder": _EN_DE, "decoder": _EN_DE, "dropout": 0.2},
         "wmt14-en-fr": {"embedding_size": 512, "encoder": _EN_FR, "decoder": _EN_FR, "dropout": 0.1},

@@ -26,7 +26,7 @@ from regard.attention.additive import Additive
 from regard.attention.attention import Attention, Memory
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import Recurrent, States, follow, initialise, reverse_within
@@ -36,10 +36,10 @@ from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
 
-class Config(base.WithPresets):
+class Config(WithPresets):
     """Deep-Att. `preset` gives what is not said; without `fast_forward` a layer reads only the h below it."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         "small": {
             "size": 192,
             "embedding_size": 192,

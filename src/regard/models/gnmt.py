@@ -25,7 +25,7 @@ from regard.attention.additive import Additive
 from regard.attention.attention import Attention, Memory
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import Recurrent, States, follow, initialise
@@ -35,10 +35,10 @@ from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
 
-class Config(base.WithPresets):
+class Config(WithPresets):
     """GNMT. `preset` gives what is not said; `size` is that of embeddings, of every layer and of the attention."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         "small": {"size": 256, "encoder_layers": 4, "decoder_layers": 4, "dropout": 0.3, "tied": True},
         "paper": {"size": 1024, "encoder_layers": 8, "decoder_layers": 8, "dropout": 0.2, "tied": False},
     }

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.awd_lstm import AwdOutput, AwdReader, ReaderConfig
 from regard.layers.recurrent import initialise
 from regard.operations import of_matrices
@@ -23,10 +23,10 @@ from regard.symbols import PAD
 _NOISES = ("word_dropout", "input_dropout", "hidden_dropout", "weight_dropout", "output_dropout")
 
 
-class Config(ReaderConfig, base.WithPresets):
+class Config(ReaderConfig, WithPresets):
     """`preset` gives what is not said; the sizes and the noise are those of the reader."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         "rnn": {"cell": "rnn", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
         "lstm": {"cell": "lstm", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
         "small": {},

@@ -20,7 +20,7 @@ from torch.nn import functional
 from regard.attention.attention_pooling import AttentionPooling
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.pooling import Read, pool
@@ -29,10 +29,10 @@ from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
 
-class Config(base.WithPresets):
+class Config(WithPresets):
     """`preset` gives what is not said. `size` is that of a word's state, of a hidden layer, and of each filter bank."""
 
-    presets: ClassVar[base.Presets] = {
+    presets: ClassVar[Presets] = {
         "fully_connected": {"reader": "none", "pooling": "mean", "hidden_layers": 1},
         "cnn": {"reader": "cnn", "pooling": "max"},
         "rnn": {"reader": "rnn", "pooling": "last"},

@@ -5,7 +5,7 @@ target -> embedding + position -> N x (self-attention, cross-attention, fully co
 """
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
@@ -27,18 +27,18 @@ from regard.layers.stack import Stack
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 
+_PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"size": 128, "num_layers": 4, "num_heads": 4, "feed_forward_size": 256, "dropout": 0.3},
+    "small": {"size": 256, "num_layers": 3, "num_heads": 4, "feed_forward_size": 1024, "dropout": 0.1},
+    "base": {"size": 512, "num_layers": 6, "num_heads": 8, "feed_forward_size": 2048, "dropout": 0.1},
+    "big": {"size": 1024, "num_layers": 6, "num_heads": 16, "feed_forward_size": 4096, "dropout": 0.3},
+}
+
 _ACTIVATIONS: dict[str, Activation] = {"relu": functional.relu, "gelu": functional.gelu}
 
 
-class Config(regard.config.base.WithPresets):
+class Config(regard.config.base.Config):
     """A Transformer. `preset` gives what is not said; base and big are the paper's (its Table 3)."""
-
-    presets: ClassVar[regard.config.base.Presets] = {
-        "tiny": {"size": 128, "num_layers": 4, "num_heads": 4, "feed_forward_size": 256, "dropout": 0.3},
-        "small": {"size": 256, "num_layers": 3, "num_heads": 4, "feed_forward_size": 1024, "dropout": 0.1},
-        "base": {"size": 512, "num_layers": 6, "num_heads": 8, "feed_forward_size": 2048, "dropout": 0.1},
-        "big": {"size": 1024, "num_layers": 6, "num_heads": 16, "feed_forward_size": 4096, "dropout": 0.3},
-    }
 
     kind: Literal["transformer"] = "transformer"
     preset: Literal["tiny", "small", "base", "big"] = "small"
@@ -61,14 +61,15 @@ class Config(regard.config.base.WithPresets):
 
     @model_validator(mode="before")
     @classmethod
-    def _each_side_has_its_own_layers(cls, given: Any) -> Any:
-        """Before the preset is filled in: what it says of `num_layers` is not said by the user."""
-        sides = ("encoder_layers", "decoder_layers")
-        if not isinstance(given, dict) or any(given.get(side) is None for side in sides):
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
             return given
-        if given.get("num_layers") is not None:
-            raise ValueError("num_layers has no effect beside encoder_layers and decoder_layers; leave one out")
-        return given | {"num_layers": None}
+        filled = _PRESETS.get(given.get("preset", "small"), {}) | given
+        if given.get("encoder_layers") is not None and given.get("decoder_layers") is not None:
+            if given.get("num_layers") is not None:
+                raise ValueError("num_layers has no effect beside encoder_layers and decoder_layers; leave one out")
+            filled["num_layers"] = None
+        return filled
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> "Config":
