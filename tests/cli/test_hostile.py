@@ -146,13 +146,13 @@ def test_a_dash_is_standard_input_and_output(told, folder):
         (["--beam-size", "3"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
+        (["--baseline", "nix.txt"], 3, "nix.txt: there is no such file"),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],
 )
 def test_a_wrong_option_of_evaluate_is_told_before_anything_is_measured(told, corpus, monkeypatch, options, code, what):
     monkeypatch.chdir(corpus)
     monkeypatch.setattr("regard.cli.evaluate._outputs", lambda *_: pytest.fail("the work began"))
-    assert told("evaluate", "--hypotheses", "output.txt", "test.tsv", *options)[:2] == (code, "")
     ended, output, error = told("evaluate", "--hypotheses", "output.txt", "test.tsv", *options)
     assert (ended, output) == (code, "")
     assert error.startswith(f"regard: error: {what}")

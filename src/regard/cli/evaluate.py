@@ -115,11 +115,12 @@ def command(
         items = _items(corpus)
         names = _metric_names(metric, items, reader)
         _check_gates(gates, names)
+        others = None if baseline is None else _read(baseline, len(items))
         outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
         items = _as_learnt(reader, items)
         values = _measure(names, outputs, items)
-        if baseline is not None:
-            comparisons = _compare(names, baseline, outputs, items)
+        if others is not None:
+            comparisons = _compare(names, others, outputs, items)
     _print_json(values, comparisons) if as_json else _print_table(values, comparisons)
     _pass(gates, values)
 
@@ -287,10 +288,10 @@ def _measure(names: list[str], outputs: list[str], items: list["TestItem"]) -> l
     return evaluate(names, outputs, [item.references for item in items])
 
 
-def _compare(names: list[str], baseline: Path, outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
+def _compare(names: list[str], others: list[str], outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
     from regard.evaluation.significance import paired_bootstrap
 
-    others, references = _read(baseline, len(items)), [item.references for item in items]
+    references = [item.references for item in items]
     return [paired_bootstrap(name, others, outputs, references) for name in names]
 
 
