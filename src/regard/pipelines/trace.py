@@ -105,9 +105,9 @@ class Recorded:
         self._model = model
         self._record = record
 
-    def encode(self, source: Tensor) -> State:
-        """The model's own."""
-        return self._model.encode(source)
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
+        """The model's own, with the record."""
+        return self._model.encode(source, self._record)
 
     def step(
         self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
