@@ -82,7 +82,13 @@ def test_leaving_words_out_and_taking_the_page_along(client):
         ({"text": "a", "prefix": [10**6]}, "not ids of words"),
         ({"text": "a", "search": {"beam_size": 1000}}, "beam_size"),
         ({"text": "a", "search": {"sampling": True}}, "sampling"),
-        ({"text": "a", "override": {"site": "encoder.0.self", "head": 0, "query": 0, "weights": [1]}}, "decoder"),
+        (
+            {"text": "a", "override": {"site": "encoder.9.self", "head": 0, "query": 0, "weights": [1]}},
+            "it has encoder.0.self",
+        ),
+        ({"text": "a", "override": {"site": "encoder.0.self", "head": 0, "query": 99, "weights": [1]}}, "no query 99"),
+        ({"text": "a", "override": {"site": "encoder.0.self", "head": 9, "query": 0, "weights": [1]}}, "has the heads"),
+        ({"text": "a", "override": {"site": "decoder.0.self", "head": 0, "query": 0, "weights": [0, 1]}}, "hidden"),
         ({"text": "a", "override": {"site": "decoder.0.cross", "head": 0, "query": 0, "weights": []}}, "weights"),
     ],
 )

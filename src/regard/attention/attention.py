@@ -106,7 +106,7 @@ class Attention(nn.Module):
         if self.dropout:
             weights = functional.dropout(weights, self.dropout, self.training)
         if record is not None and record.override is not None:
-            weights = _fold(record.instead(self.site, _unfold(weights, beams)), beams)
+            weights = _fold(record.instead(self.site, _unfold(scores, beams), _unfold(weights, beams)), beams)
         context = weights @ memory.values
         if record is not None:
             asked = (_unfold(each, beams) for each in (scores, weights, context, query))

@@ -87,6 +87,18 @@ def lessons(trace: SentenceTrace, *, source: Side, target: Side, said: Side) -> 
     elif trace.handed_over is not None:
         made.append(_bottleneck(trace, source))
     made += [lesson(trace, target.pieces) for lesson in ABOUT_OUTPUT]
+    return as_data(made)
+
+
+def label_lessons(trace: SentenceTrace, *, source: Side, target: Side) -> list[dict[str, Any]]:
+    """The same of a label, or of tags: what has to do with saying one word after the other is left out."""
+    view = _view(trace, source, target, target)
+    made = [] if view is None else [lesson(view) for lesson in ABOUT_LABELS]
+    return as_data([*made, _information(trace, target.pieces)])
+
+
+def as_data(made: Sequence[Lesson]) -> list[dict[str, Any]]:
+    """Lessons as what JSON can hold."""
     return [
         lesson._asdict() | {"question": lesson.question._asdict(), "place": lesson.place._asdict()} for lesson in made
     ]
@@ -195,13 +207,18 @@ def _logits(view: View) -> Lesson:
     size = view.seen.context.size(0) * view.seen.context.size(-1)
     gap = step.alternatives[0].log_prob - step.alternatives[1].log_prob
     lines = [
-        f"The context a has {size} numbers here. Together with the decoder's own state it becomes one logit a token.",
+        f"The context a has {size} numbers here. "
+        + (
+            "It becomes one logit a label."
+            if view.trace.search is None
+            else "With the decoder's own state it becomes one logit a token."
+        ),
         f"z(“{said}”) = {_number(step.logit)}, log Σ exp(z) = {_number(step.log_total)}.",
         f"p(“{said}”) = exp({_number(step.logit)} − {_number(step.log_total)}) = {_number(math.exp(step.log_prob))}.",
-        f"The best and the second best token differ by {_number(gap)} in their logits.",
+        f"The best and the second best differ by {_number(gap)} in their logits.",
     ]
     question = Question(
-        "How many times as probable is the best token as the second best?", math.exp(gap), 0.05 * math.exp(gap)
+        "How many times as probable is the best as the second best?", math.exp(gap), 0.05 * math.exp(gap)
     )
     place = view.place("step")._replace(step=number)
     return Lesson("[a; s], logits, probabilities", "p(y) = softmax(V [a; s])", lines, question, place)
@@ -305,7 +322,7 @@ def _beam(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
         + f"; sum {_number(sum(log_probs))}."
     )
     number = min(1, len(trace.tree) - 1)
-    if trace.tree:
+    if trace.tree and trace.search is not None:
         kept = sum(choice.fate == "kept" for choice in trace.tree[number])
         lines.append(
             f"A beam of {trace.search.beam_size}: in step {number + 1} {len(trace.tree[number])} continuations were "
@@ -325,7 +342,7 @@ def _information(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
     mean = -sum(step.log_prob for step in trace.steps) / len(trace.steps)
     number = max(range(len(trace.steps)), key=lambda step: trace.steps[step].entropy)
     lines = [
-        f"Cross entropy of this output: {_number(mean)} nats a token.",
+        f"Cross entropy of this output: {_number(mean)} nats a {'token' if trace.search else 'label'}.",
         f"The model is least sure at step {number + 1}, “{_plain(target)[number]}”: "
         f"entropy {_number(trace.steps[number].entropy)} nats.",
     ]
@@ -360,3 +377,4 @@ ABOUT_ATTENTION: Sequence[Callable[[View], Lesson]] = (
     _score, _softmax, _logits, _query_key_value, _heads, _mask, _positions, _add_and_norm,
 )  # fmt: skip
 ABOUT_OUTPUT: Sequence[Callable[[SentenceTrace, Sequence[str]], Lesson]] = (_beam, _information)
+ABOUT_LABELS: Sequence[Callable[[View], Lesson]] = (_score, _softmax, _logits)
