@@ -32,6 +32,8 @@ class Attention(nn.Module):
     record keeps what was seen.
     """
 
+    takes_greatest = False  # in use all of the weight goes to the key with the greatest score
+
     def __init__(self, score: Score, *, site: str, dropout: float = 0.0) -> None:
         super().__init__()
         self.score = score

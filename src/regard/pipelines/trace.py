@@ -61,7 +61,8 @@ class Seen(NamedTuple):
     """One attention of the sentence, (heads, queries, ...), with all that its weights and its context were made of.
 
     `difference` is the greatest between the context that the model used and the one added up in double precision
-    from the shown weights and values. `summands` is None where the model keeps only its weights.
+    from the shown weights and values. `summands` is None where the model keeps only its weights. With `takes_greatest`
+    (hard attention) all the weight is at the greatest score; else weights are the softmax of the scores.
     """
 
     scores: Float[Tensor, "heads queries keys"]
@@ -70,6 +71,7 @@ class Seen(NamedTuple):
     values: Float[Tensor, "heads keys size"] | None
     summands: Summands | None
     difference: float
+    takes_greatest: bool = False
 
 
 class SentenceTrace(NamedTuple):
@@ -274,12 +276,13 @@ def _seen(model: nn.Module, site: str, looked: Looked) -> Seen:
         return Seen(scores, weights, context, None, None, 0.0)
     values = looked.values[0]
     again = looked.weights[0].double() @ values.double()
-    score = _attentions(model)[site].score
-    summands = score.summands(looked.query, looked.keys)
+    attention = _attentions(model)[site]
+    summands = attention.score.summands(looked.query, looked.keys)
     parts = (summands.query[0].float().cpu(), summands.keys[0].float().cpu())
     energy = None if summands.energy is None else summands.energy.float().cpu()
     difference = (again - looked.context[0].double()).abs().max().item()
-    return Seen(scores, weights, context, values.float().cpu(), Summands(*parts, summands.scale, energy), difference)
+    made_of = Summands(*parts, summands.scale, energy)
+    return Seen(scores, weights, context, values.float().cpu(), made_of, difference, attention.takes_greatest)
 
 
 def _attentions(model: nn.Module) -> dict[str, Attention]:
@@ -304,13 +307,15 @@ def check_override(model: nn.Module, override: Override | None) -> None:
 
 
 def _handed_over(model: Model, source: Tensor) -> Tensor | None:
-    """The decoder's first states, where they are all that it gets; None where it has a memory."""
+    """The decoder's first states, and the vector it sees at every step, where they are all that it gets; else None."""
     if not isinstance(model, Decodable):
         return None
-    state = model.encode(source)
-    if state.memory is not None:
+    memory, carry = model.encode(source)
+    is_vector = isinstance(memory, Tensor) and memory.ndim == 2  # (batch, size): the same whatever the source's length
+    if memory is not None and not is_vector:
         return None
-    return torch.cat([each.flatten().float().cpu() for each in tensors(state.carry) if each.is_floating_point()])
+    vectors = [each.flatten().float().cpu() for each in tensors(carry) if each.is_floating_point()]
+    return torch.cat([memory.flatten().float().cpu(), *vectors] if is_vector else vectors)
 
 
 @torch.inference_mode()
@@ -323,6 +328,8 @@ def influence(
     needs no attention, and does not trust it: whoever wants to know what a model depends on takes something away.
     """
     numbers = sorted(set(words[: len(source) - 1]))
+    if not numbers:
+        return torch.zeros(len(target) + 1, 0)
     without = [[token for token, word in zip(source, words, strict=True) if word != left_out] for left_out in numbers]
     penalty = LengthPenalty(0.0)
     whole, *parts = rescore([model], [(each, target) for each in [list(source), *without]], penalty=penalty)

@@ -208,7 +208,12 @@ def _prefix(request: LookRequest, asked: Viewer[Any], viewer: Viewer[Any]) -> st
 def _description(name: str, viewer: Viewer[Any]) -> Document:
     reads = "picture" if _reads_pictures(viewer) else "text"
     example = "" if reads == "picture" else _example(viewer)
-    return describe(viewer.loaded, name) | {"reads": reads, "says": viewer.says, "example": example}
+    return describe(viewer.loaded, name) | {
+        "reads": reads,
+        "says": viewer.says,
+        "verb": viewer.verb,
+        "example": example,
+    }
 
 
 def _example(viewer: Viewer[Any]) -> str:

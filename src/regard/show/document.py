@@ -50,7 +50,8 @@ def document(translator: Translator, trace: SentenceTrace, *, text: str, name: s
         "model": describe(translator.loaded[0], name),
         "text": text,
     }
-    if not any(site.endswith(".cross") for site in trace.sites) and len(set(source.words)) <= INFLUENCE_UP_TO:
+    has_cross = any(site.endswith(".cross") for site in trace.sites)
+    if not has_cross and 1 < len(set(source.words)) <= INFLUENCE_UP_TO:
         made["influence"] = influences(translator, trace)
     return made
 
@@ -79,7 +80,13 @@ def picture_document(
     made = _document(trace, pictured.vocabularies.target, Side(names, list(range(len(names))))) | {
         "model": describe(pictured.loaded[0], name),
         "text": "",
-        "picture": {"address": address, "rows": grid[0], "columns": grid[1]},
+        "picture": {
+            "address": address,
+            "height": pictured.reader.height,
+            "width": pictured.reader.width,
+            "rows": grid[0],
+            "columns": grid[1],
+        },
     }
     if trace.search is None:
         made["steps_are"] = "label" if trace.glimpses is None else "glimpse"
@@ -212,6 +219,7 @@ def _site(name: str, seen: Seen) -> Document:
         "keys": keys,
         "weights": array(seen.weights),
         "difference": seen.difference,
+        "takes_greatest": seen.takes_greatest,
         "form": "unknown" if seen.summands is None else "dot" if seen.summands.energy is None else "additive",
     }
 

@@ -18,6 +18,7 @@ from regard.training.information import entropy, js_divergence, kl_divergence
 
 SHOWN = 3  # summands, components and words that are written out
 INTERESTING = 0.75  # a weight: where it is 1, there is little to be seen of a softmax
+LARGEST_EXPONENT = 30.0  # beyond it the greatest score is taken away before exp, whose numbers nobody could read
 OPTIONS = 5  # of a question with words to choose from
 
 
@@ -183,12 +184,16 @@ def _score(view: View) -> Lesson:
 
 def _softmax(view: View) -> Lesson:
     finite = view.scores[view.scores.isfinite()]
-    total = finite.exp().sum().item()
+    shift = finite.max().item() if finite.max() > LARGEST_EXPONENT else 0.0  # the weights are the same without it
+    total = (finite - shift).exp().sum().item()
     weight, e = view.weights[view.key].item(), view.scores[view.key].item()
+    written = f"exp({_number(e)}{f' − {_number(shift)}' if shift else ''})"
     order = view.weights.argsort(descending=True)[:SHOWN].tolist()
     lines = [
-        f"exp({_number(e)}) = {_number(math.exp(e))}; the sum over all {len(view.keys)} keys is {_number(total)}.",
-        f"α = {_number(math.exp(e))} / {_number(total)} = {_number(weight)} for “{view.keys[view.key]}”.",
+        f"{written} = {_number(math.exp(e - shift))}; the sum over all {len(view.keys)} keys is {_number(total)}.",
+        f"softmax(e) = {_number(math.exp(e - shift))} / {_number(total)} = {_number(math.exp(e - shift) / total)} for "
+        f"“{view.keys[view.key]}”, and α = {_number(weight)}"
+        + (": hard attention gives all of it to the greatest." if view.seen.takes_greatest else "."),
         "a = "
         + _sum_of([f"{_number(view.weights[i].item(), 2)}·h({view.keys[i]})" for i in order], len(view.keys))
         + f" = {_vector(view.seen.context[view.head, view.step])}",

@@ -52,6 +52,11 @@ class Viewer(ABC, Generic[Source]):
     says: Says
     loaded: LoadedModel
 
+    @property
+    @abstractmethod
+    def verb(self) -> str:
+        """What it does with a source, as one would write on a button."""
+
     @abstractmethod
     def trace(self, source: Source, wish: Wish) -> SentenceTrace:
         """Do it, and keep everything.
@@ -81,6 +86,13 @@ class TranslatorViewer(Viewer[str]):
     def __init__(self, translator: Translator) -> None:
         self.translator, self.loaded = translator, translator.loaded[0]
 
+    @property
+    def verb(self) -> str:
+        """As the model was trained: a text's translation, its continuation, or the answer to it."""
+        if not self.translator.reads_source:
+            return "Continue"
+        return "Answer" if self.loaded.card.history else "Translate"
+
     def trace(self, source: str, wish: Wish) -> SentenceTrace:
         """The search and one replay."""
         return trace_sentence(self.translator, source, prefix=wish.prefix, override=wish.override, **wish.search)
@@ -106,6 +118,11 @@ class CaptionerViewer(Viewer[Pixels]):
 
     def __init__(self, captioner: Captioner) -> None:
         self.captioner, self.loaded = captioner, captioner.loaded[0]
+
+    @property
+    def verb(self) -> str:
+        """Of a picture."""
+        return "Describe"
 
     def trace(self, source: Pixels, wish: Wish) -> SentenceTrace:
         """The search and one replay."""
@@ -140,6 +157,11 @@ class LabelViewer(Viewer[str]):
     def __init__(self, classifier: Classifier) -> None:
         self.classifier, self.loaded = classifier, classifier.loaded[0]
 
+    @property
+    def verb(self) -> str:
+        """Of a text, or of its words."""
+        return "Tag" if self.classifier.gives_tags else "Classify"
+
     def trace(self, source: str, wish: Wish) -> SentenceTrace:
         """One pass."""
         return trace_text_label(self.classifier, source, override=wish.override)
@@ -165,6 +187,11 @@ class PictureLabelViewer(Viewer[Pixels]):
 
     def __init__(self, classifier: PictureClassifier) -> None:
         self.classifier, self.loaded = classifier, classifier.loaded[0]
+
+    @property
+    def verb(self) -> str:
+        """Of a picture."""
+        return "Classify"
 
     def trace(self, source: Pixels, wish: Wish) -> SentenceTrace:
         """One pass."""

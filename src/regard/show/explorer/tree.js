@@ -53,8 +53,8 @@ export function Tree({ trace, step, onStep: go }) {
   const first = Math.max(0, Math.min(step - Math.floor(visible / 2), steps.length - visible));
   const window = steps.slice(first, first + visible);
   const height = TOP + DOWN * Math.max(1, ...window.map((nodes) => nodes.length)) + 8;
-  const beam = trace.search.beam_size;
   if (!steps.length) return null;
+  const beam = trace.search.beam_size;
   return html`<section class="card tree" aria-labelledby="tree-title">
     <h2 id="tree-title">Beam search <small>${beam} alternatives live at a time${first > 0 || first + visible < steps.length
       ? `; steps ${first + 1} to ${Math.min(steps.length, first + visible)} of ${steps.length}` : ""}</small></h2>
