@@ -88,10 +88,12 @@ class TranslatorViewer(Viewer[str]):
 
     @property
     def verb(self) -> str:
-        """As the model was trained: a text's translation, its continuation, or the answer to it."""
+        """As the model was trained: a text's translation, its continuation, the answer to it, or how it is spoken."""
         if not self.translator.reads_source:
             return "Continue"
-        return "Answer" if self.loaded.card.history else "Translate"
+        if self.loaded.card.history > 1:
+            return "Answer"
+        return "Pronounce" if self.loaded.vocabularies.target.kind == "symbols" else "Translate"
 
     def trace(self, source: str, wish: Wish) -> SentenceTrace:
         """The search and one replay."""

@@ -85,9 +85,17 @@ export function Arithmetic({ trace, site, head, query, chosenKey, canOverride, o
     ${details === undefined ? html`<p class="quiet">…</p>`
       : details === null ? html`<p class="quiet">The numbers behind these weights are not in this file.</p>`
       : html`<${Lines} trace=${trace} site=${site} details=${details} head=${first} query=${number_of_row} index=${key} keys=${keys} />`}
-    ${canOverride && details && floats(details.scores)[(first * rows + number_of_row) * keys.length + key] !== -Infinity && html`<p class="override"><button type="button" onClick=${() => onOverride(first, number_of_row, key)}>
-      What if it had looked only at <bdi class="key">${keys[key]}</bdi>?</button></p>`}
+    ${canOverride && details && html`<${Override} scores=${floats(details.scores).subarray((first * rows + number_of_row) * keys.length, (first * rows + number_of_row + 1) * keys.length)}
+      index=${key} label=${keys[key]} onOverride=${(weights) => onOverride(first, number_of_row, weights)} />`}
   </section>`;
+}
+
+/** What if? The row of weights is replaced; where a key is hidden none can be given. */
+function Override({ scores, index, label, onOverride }) {
+  const visible = Array.from(scores, (score) => Number(score !== -Infinity)), count = visible.reduce((a, b) => a + b, 0);
+  return html`<p class="override">What if it had looked${" "}
+    ${visible[index] > 0 && html`<button type="button" onClick=${() => onOverride(visible.map((_, i) => Number(i === index)))}>only at <bdi class="key">${label}</bdi></button>`}
+    ${count > 1 && html` <button type="button" onClick=${() => onOverride(visible.map((each) => each / count))}>at all alike</button>`}?</p>`;
 }
 
 function Lines({ trace, site, details, head, query, index, keys }) {

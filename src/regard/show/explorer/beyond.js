@@ -54,8 +54,8 @@ function RegionsLeftOut({ trace, array, step }) {
   const worst = lost.indexOf(Math.max(...lost)), word = plain(trace.sides.target.pieces[step]);
   return html`<div class="picture left-out"><${Shaded} picture=${trace.picture} weights=${lost} smooth=${false} chosen=${lost[worst] > 0 ? worst : null}
       label=${`the picture, light where “${word}” depends on it`} />
-    <p class="caption">${lost[worst] > 0 ? html`Without ${trace.sides.source.pieces[worst]} <bdi class="query">${word}</bdi> loses ${number(lost[worst])} nats, more than without any other region.`
-      : html`<bdi class="query">${word}</bdi> becomes no less probable without any one region.`}</p></div>`;
+    <p class="caption">${lost[worst] > 0 ? html`Without ${trace.sides.source.pieces[worst]}, “<bdi class="query">${word}</bdi>” loses ${number(lost[worst])} nats, more than without any other region.`
+      : html`“<bdi class="query">${word}</bdi>” becomes no less probable without any one region.`}</p></div>`;
 }
 
 function InfluenceMap({ trace, array, step, onStep }) {

@@ -28,9 +28,9 @@ function Pictures({ state, run, offered, upload, onFile, busy }) {
     <button type="button" class="drop" aria-busy=${String(busy)} aria-pressed=${String(state.picture === null && upload !== null)} onClick=${() => file.current.click()}>
       <b>${upload && state.picture === null ? html`<bdi>${upload.name}</bdi>` : "Choose a picture"}</b><span>or drop one here, or paste it</span></button>
     <input ref=${file} type="file" accept="image/png,image/jpeg,image/webp,image/gif,image/tiff,image/bmp" hidden aria-label="A picture from this machine" onChange=${take} />
-    ${offered.pictures.map(({ name, address }, place) => html`<button type="button" class="offered" key=${place} title=${name} aria-pressed=${String(state.picture === place)}
+    ${offered.pictures.length > 0 && html`<div class="strip-of-pictures">${offered.pictures.map(({ name, address }, place) => html`<button type="button" class="offered" key=${place} title=${name} aria-pressed=${String(state.picture === place)}
       onClick=${() => run({ picture: place, forced: null, step: 0, key: null })}><img src=${address} alt=${name} /></button>`)}
-    ${offered.left > 0 && html`<span class="quiet small">and ${offered.left.toLocaleString("en")} more that are not shown</span>`}
+      ${offered.left > 0 && html`<span class="quiet small">${offered.left.toLocaleString("en")} more are not shown</span>`}</div>`}
   </div>`;
 }
 

@@ -4,7 +4,7 @@ import { chosenSite, hasPieces, layersOf } from "trace";
 import * as client from "client";
 import { saveSvg } from "save";
 
-const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], ["[ ]", "layer"], ["{ }", "head"],
+const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], [", .", "the source word whose arithmetic is shown"], ["[ ]", "layer"], ["{ }", "head"],
   ["h", "lines or map"], ["w", "words or pieces"], ["l", "lessons"], ["e", "save the picture"], ["?", "this list"], ["Esc", "close"]];
 
 export function Help({ onClose }) {
@@ -39,6 +39,8 @@ function act(event, { trace, state, set, alternative, setAlternative, force, go,
     ArrowUp: () => setAlternative(Math.max(0, (alternative ?? 1) - 1)),
     ArrowDown: () => setAlternative(Math.min(others.length - 1, (alternative ?? -1) + 1)),
     Enter: () => alternative !== null && client.online && trace.search && force(others[alternative].token),
+    ",": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? 0, -1) }),
+    ".": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? -1, 1) }),
     "[": () => site && set({ layer: cycle(layers, site.layer, -1) }),
     "]": () => site && set({ layer: cycle(layers, site.layer, 1) }),
     "{": () => site && set({ head: cycle(heads, state.head, -1) }),

@@ -126,7 +126,7 @@ function App() {
             <${Pane} trace=${trace} state=${state} set=${set} theme=${theme} title=${other ? trace.model.name : null} />
             ${!other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
             <${Bottleneck} trace=${trace} theme=${theme} />
-            ${!trace.sites.length && influence}
+            ${!trace.sites.length && !trace.picture && influence}
             ${other && html`<${Between} divergence=${divergence} reason=${reason} trace=${trace} step=${state.step} onStep=${onStep} />
               <${Pane} trace=${other} state=${state} set=${set} theme=${theme} title=${other.model.name} />`}
           </div>
@@ -135,13 +135,14 @@ function App() {
             <${StepPanel} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} alternative=${alternative} divergence=${divergence}
               canForce=${client.online && trace.search !== null} onStep=${onStep} onForce=${force} />
             ${beside && wall}
+            ${trace.picture && influence}
           </div>
         </div>
         ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
         ${!beside && wall}
         ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${onStep} />`}
         ${late && html`<${Experts} trace=${trace} />`}
-        ${trace.sites.length > 0 && influence}
+        ${trace.sites.length > 0 && !trace.picture && influence}
         ${trace.sites.length > 0 && html`<${DataTable} trace=${trace} state=${state} />`}
       </>`}
     </main>
@@ -169,9 +170,7 @@ function Numbers({ trace, state, run }) {
   const site = chosenSite(trace, state);
   if (!site) return null;
   const head = typeof state.head === "number" && state.head < site.weights.shape[0] ? state.head : "mean";
-  const overrule = (which, query, key) => run({}, {
-    site: site.name, head: which, query, weights: Array.from({ length: site.weights.shape[2] }, (_, i) => Number(i === key)),
-  });
+  const overrule = (which, query, weights) => run({}, { site: site.name, head: which, query, weights });
   return html`<${Arithmetic} trace=${trace} site=${site} head=${head} query=${queryOf(site, state)} chosenKey=${state.key}
     canOverride=${client.online} onOverride=${overrule} />`;
 }
@@ -226,7 +225,7 @@ function Consequence({ before, trace, override, onBack }) {
   const key = override.weights.indexOf(1), site = trace.sites.find((each) => each.name === override.site);
   const [query, word] = [[site.queries, override.query], [site.keys, key]].map(([along, place]) => plain(trace.sides[along].pieces[place] ?? ""));
   return html`<section class="card consequence" aria-label="Changed attention"><p>At ${site.queries === "source" ? html`the source word <bdi class="query">${query}</bdi>` : `step ${override.query + 1}`},${" "}
-    head ${override.head + 1} of ${override.site} was made to look only at <bdi class="key">${word}</bdi>.</p>
+    head ${override.head + 1} of ${override.site} was made to look ${key < 0 ? "at all alike" : html`only at <bdi class="key">${word}</bdi>`}.</p>
     <p class="sentence"><span class="quiet">before</span> <bdi>${before?.translation}</bdi></p>
     <p class="sentence"><span class="quiet">after</span> <bdi>${trace.translation}</bdi></p>
     <p class="caption">${before?.translation === trace.translation ? "The output is the same: this head did not matter here, or others made up for it." : "The output has changed."}

@@ -11,6 +11,7 @@ const place = (along, piece) => (piece === null || piece >= along.of.length ? nu
 
 export function Pane({ trace, state, set, theme, title }) {
   const site = chosenSite(trace, state);
+  if (!site && !title && !trace.picture && trace.steps_are === "label") return null;  // the step's panel says it all
   if (!site) return html`<section class="card pane" aria-label="Output">${title && html`<div class="controls"><b class="model">${title}</b></div>`}
     <${trace.glimpses ? Glimpses : Plain} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} theme=${theme} onStep=${(step) => set({ step })} /></section>`;
   const heads = site.weights.shape[0], head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;

@@ -2,7 +2,7 @@
 import { html, useMemo, useState } from "ui";
 import { number } from "numbers";
 
-const DARKEST = 0.2;  // what is left of a pixel without weight
+const DARKEST = 0.28;  // what is left of a pixel without weight
 
 /** What lies over the picture: per region how dark it is, as an image of one pixel a region. */
 export function shade(weights, rows, columns) {
