@@ -130,7 +130,8 @@ def test_the_path_of_glimpses_is_the_models(make_page, everything):
     ).json()
     boxes = np.frombuffer(base64.b64decode(answer["glimpses"]["base64"]), "<f4").reshape(3, 2, 4)
     rects = page.locator(".path .box").evaluate_all(
-        "all => all.map((r) => [r.dataset.glimpse, r.dataset.scale, ...['y', 'x', 'height', 'width'].map((a) => r.getAttribute(a))].map(Number))"
+        """all => all.map((r) => [r.dataset.glimpse, r.dataset.scale,
+          ...['y', 'x', 'height', 'width'].map((a) => r.getAttribute(a))].map(Number))"""
     )
     scale = page.locator(".path image").evaluate("image => Number(image.getAttribute('width'))") / 32
     assert {(t, s) for t, s, *_ in rects} == {(0, 0), (1, 0), (1, 1), (2, 0)}  # all scales of the one that is looked at
@@ -139,7 +140,8 @@ def test_the_path_of_glimpses_is_the_models(make_page, everything):
     page.locator(".path .stop").nth(2).click()
     expect(page.locator("#step-title")).to_contain_text("Glimpse 3")
     cells = page.locator(".answers tbody tr").evaluate_all(
-        "rows => rows.map((row) => [row.querySelector('th').innerText, ...[...row.querySelectorAll('td')].map((td) => Number(td.style.getPropertyValue('--strength')))])"
+        """rows => rows.map((row) => [row.querySelector('th').innerText,
+          ...[...row.querySelectorAll('td')].map((td) => Number(td.style.getPropertyValue('--strength')))])"""
     )
     for label, *found in cells:
         for step, probability in zip(answer["steps"], found, strict=True):
