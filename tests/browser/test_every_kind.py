@@ -1,9 +1,17 @@
 """Every kind of model, served: what one can give it, what the page shows of it, and what can be done with that."""
 
+import base64
+import re
+from io import BytesIO
+
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from playwright.sync_api import expect
 
 from browser.conftest import serving
+from browser.lessons import answer_wrongly_and_rightly
 from browser.test_states import becomes, serious
 from regard.models.glimpse import Sensor
 from tiny_captioner import write_scenes

@@ -262,10 +262,18 @@ def _heads(view: View) -> Lesson:
         for number, (row, bits) in enumerate(zip(rows, spread, strict=True), 1)
     ]
     sharpest = min(range(len(rows)), key=spread.__getitem__)
-    question = Question(
-        "Which head looks most sharply, that is with the least entropy?",
-        f"head {sharpest + 1}",
-        options=[f"head {number}" for number in range(1, len(rows) + 1)],
+    question = (
+        Question(
+            "Which head looks most sharply, that is with the least entropy?",
+            f"head {sharpest + 1}",
+            options=[f"head {number}" for number in range(1, len(rows) + 1)],
+        )
+        if len(rows) > 1
+        else Question(
+            f"Spread evenly over {len(view.keys)} keys, how many bits would the entropy be?",
+            math.log2(len(view.keys)),
+            tolerance=0.02,
+        )
     )
     equation = "concat(head_1, …, head_h) W^O"
     return Lesson("Heads: several subspaces", equation, lines, question, view.place("heads"))
