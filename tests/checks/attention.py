@@ -11,7 +11,8 @@ import regard.attention.attention as attention_module
 from checks.making import randomise
 from regard.attention.additive import Additive
 from regard.attention.attention import Attention
-from regard.attention.record import AttentionRecord, Override
+from regard.attention.override import Override, OverridingRecord
+from regard.attention.record import AttentionRecord
 from regard.attention.score import DotProduct, Multiplicative, ScaledDotProduct, Score
 from regard.errors import UsageError
 
@@ -200,7 +201,7 @@ def an_override_is_used(name: str) -> None:
     given = torch.tensor([0.25, 0.75], dtype=query.dtype)
     row = torch.tensor([0.25, 0.75, 0.0, 0.0], dtype=query.dtype)
     override = Override("here", 1, 2, given)
-    whole, steps, elsewhere = (AttentionRecord(override) for _ in range(3))
+    whole, steps, elsewhere = (OverridingRecord(override) for _ in range(3))
     context = module(query, memory, record=whole)
     expected = plain.weights("here").clone()
     expected[:, 1, 2] = row
@@ -232,4 +233,4 @@ def an_override_cannot_look_at_what_is_hidden(name: str) -> None:
         memory = module.remember(keys, values, hiding)
         queries = query if not causal else query[:, :, :1].expand(-1, -1, keys.size(2), -1)
         with pytest.raises(UsageError, match=r"cannot look there|has the heads"):
-            module(queries, memory, causal=causal, record=AttentionRecord(override))
+            module(queries, memory, causal=causal, record=OverridingRecord(override))

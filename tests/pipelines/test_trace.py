@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import regard
-from regard.attention.record import AttentionRecord, Override
+from regard.attention.override import Override
+from regard.attention.record import AttentionRecord
 from regard.decoding.penalties import LengthPenalty
 from regard.errors import DataError, UsageError
 from regard.pipelines.caption import Captioner

@@ -107,7 +107,7 @@ class Attention(nn.Module):
             weights = weights.masked_fill(hiding.empty, 0.0)
         if self.dropout:
             weights = functional.dropout(weights, self.dropout, self.training)
-        if record is not None and record.override is not None:
+        if record is not None:
             weights = _fold(record.instead(self.site, _unfold(scores, beams), _unfold(weights, beams)), beams)
         context = weights @ memory.values
         if record is not None:

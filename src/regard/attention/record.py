@@ -1,7 +1,6 @@
 """Looking at attention: a record is handed down by the caller and keeps the very tensors that were used.
 
-It can also be told to look elsewhere: an `Override` puts other weights in the place of one query's, which is how one
-asks what would have been said if the model had looked at another word.
+It may also be one that puts other weights in the place of those that were computed (`regard.attention.override`).
 """
 
 from collections import defaultdict
@@ -10,8 +9,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from regard.errors import UsageError
 
 
 class Looked(NamedTuple):
@@ -25,19 +22,6 @@ class Looked(NamedTuple):
     values: Float[Tensor, "batch heads keys size"] | None = None
 
 
-class Override(NamedTuple):
-    """Weights to be used instead of the computed ones: of `head` at `site`, for query number `query` of the sentence.
-
-    Of step-wise decoding the query's number is the step's. Keys beyond the given weights get none, and hidden ones
-    cannot be given any.
-    """
-
-    site: str
-    head: int
-    query: int
-    weights: Float[Tensor, " keys"]
-
-
 class AttentionRecord:
     """Collects `Looked` by site, such as `decoder.3.cross`; pass one as `record=` to any model.
 
@@ -45,9 +29,7 @@ class AttentionRecord:
     site; step-wise decoding adds one a step, in order.
     """
 
-    def __init__(self, override: Override | None = None) -> None:
-        self.override = override
-        self.was_overridden = False  # whether the query has been there
+    def __init__(self) -> None:
         self._looked: dict[str, list[Looked]] = defaultdict(list)
         self._glimpses: list[Tensor] = []
         self._answers: list[Tensor] = []
@@ -96,7 +78,6 @@ class AttentionRecord:
 
         They all asked the same memory.
         """
-        self.was_overridden |= steps.was_overridden
         for site in steps.sites:
             calls = steps.calls(site)
             scores, weights, context = (
@@ -106,36 +87,12 @@ class AttentionRecord:
             query = torch.cat(queries, 2) if queries else None
             self._looked[site].append(Looked(scores, weights, context, query, calls[0].keys, calls[0].values))
 
-    def instead(
-        self,
-        site: str,
-        scores: Float[Tensor, "rows heads queries keys"],
-        weights: Float[Tensor, "rows heads queries keys"],
-    ) -> Tensor:
-        """The weights to use: those given, but for a row that is overridden.
+    def for_steps(self) -> "AttentionRecord":
+        """An empty record of the same kind, for the steps of a pass, which `add_steps` joins."""
+        return AttentionRecord()
 
-        Raises:
-            UsageError: there is no such head, or the query cannot see a key that shall get weight.
-        """
-        override = self.override
-        if override is None or override.site != site:
-            return weights
-        row = override.query - sum(call.weights.size(2) for call in self.calls(site))
-        if not 0 <= row < weights.size(2):
-            return weights
-        if override.head >= weights.size(1):
-            raise UsageError(f"{site} has the heads 0 to {weights.size(1) - 1}, not {override.head}")
-        self.was_overridden = True
-        given = weights.new_zeros(max(weights.size(3), override.weights.numel()))
-        given[: override.weights.numel()] = override.weights
-        visible, beyond = given.split([weights.size(3), given.numel() - weights.size(3)])
-        hidden = scores[:, override.head, row].isneginf() & (visible > 0)
-        if hidden.any() or (beyond > 0).any():
-            raise UsageError(
-                f"query {override.query} of {site} cannot look there: that key is hidden from it, or not there"
-            )
-        weights = weights.clone()
-        weights[:, override.head, row] = visible
+    def instead(self, site: str, scores: Tensor, weights: Tensor) -> Tensor:
+        """The weights to use, given those that were computed, (rows, heads, queries, keys): these very ones."""
         return weights
 
     @property

@@ -131,7 +131,7 @@ class Captioner(WithPictureEncoder, Model):
         """Teacher forcing."""
         memory, states = self.encode(batch.source)
         embedded = self.dropout(self.embedding(batch.decoder_input))
-        steps = AttentionRecord(None if record is None else record.override)
+        steps = AttentionRecord() if record is None else record.for_steps()
         hidden, contexts, _ = follow(self.recurrent, embedded, states, lambda h: self.look(h, memory, steps))
         looked = AttentionRecord()
         looked.add_steps(steps)

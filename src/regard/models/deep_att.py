@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         self, tokens: Int[Tensor, "batch length"], memory: Memory, record: AttentionRecord | None
     ) -> Float[Tensor, "batch length size"]:
         """The top layer's h, all tokens given (teacher forcing)."""
-        steps = None if record is None else AttentionRecord(record.override)
+        steps = None if record is None else record.for_steps()
         words, lowest = self.embedding(tokens), self.layers[0].recurrent
         start = self.start(len(tokens))[0]
         hidden, contexts, _ = follow(lowest, words, start, lambda query: self._look(query, memory, steps))

@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         self, embedded: Tensor, memory: Memory | None, carry: Carry, record: AttentionRecord | None
     ) -> Tensor:
         """With input feeding, a step needs what the step before it has seen."""
-        looks = None if record is None else AttentionRecord(record.override)
+        looks = None if record is None else record.for_steps()
         outputs = []
         for inputs in embedded.unbind(1):
             output, carry = self._advance(inputs, memory, carry, looks)

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.attention.attention import Attention
-from regard.attention.record import AttentionRecord, Looked, Override
+from regard.attention.override import Override, OverridingRecord, record_of
+from regard.attention.record import AttentionRecord, Looked
 from regard.attention.score import Summands
 from regard.data.batching import pad
 from regard.data.text import is_blank
@@ -190,11 +191,11 @@ def _look(
 ) -> SentenceTrace:
     """Search, keeping the tree, and look at the winner."""
     assert isinstance(model, Decodable)
-    device, tree, record = next(model.parameters()).device, Trace(), AttentionRecord(override)
+    device, tree, record = next(model.parameters()).device, Trace(), record_of(override)
     searched = model if override is None else Recorded(model, record)
     found = search(searched, source.to(device), config, prefixes=[prefix] if prefix else None, trace=tree)[0]
-    if override is not None and not record.was_overridden:
-        raise UsageError(f"there is no query {override.query} at {override.site}; they are counted from 0")
+    if isinstance(record, OverridingRecord):
+        record.check_used()
     return _seen_again(model, source, config, found, prefix, override)._replace(tree=tree.steps.get(0, []))
 
 
@@ -228,7 +229,7 @@ def replay(
 ) -> tuple[Batch, AttentionRecord, Float[Tensor, "length vocabulary"]]:
     """Say `target` (no `BOS` or `EOS`) of the one row of `source` once more: batch, record, logits of every step."""
     batch = Batch(source, pad([[BOS, *target, EOS]])).to(next(model.parameters()).device)
-    record = AttentionRecord(override)
+    record = record_of(override)
     return batch, record, model(batch, record).logits[0].float()
 
 

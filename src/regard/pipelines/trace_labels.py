@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.record import AttentionRecord, Override
+from regard.attention.override import Override, OverridingRecord, record_of
+from regard.attention.record import AttentionRecord
 from regard.data.batching import pad
 from regard.data.text import is_blank
 from regard.decoding.search import Hypothesis
-from regard.errors import DataError, UsageError
+from regard.errors import DataError
 from regard.pipelines.caption import Pixels
 from regard.pipelines.classify import Classifier
 from regard.pipelines.classify_pictures import PictureClassifier
@@ -60,11 +61,11 @@ def trace_picture_label(
 def _look(model: Labeller, source: Tensor, override: Override | None, places: int) -> SentenceTrace:
     assert isinstance(model, nn.Module)
     check_override(model, override)
-    record = AttentionRecord(override)
+    record = record_of(override)
     told = _told(model, source, record)[0]
     told = told if record.has_glimpses else told[:places]
-    if override is not None and not record.was_overridden:
-        raise UsageError(f"there is no query {override.query} at {override.site}; they are counted from 0")
+    if isinstance(record, OverridingRecord):
+        record.check_used()
     labels = told.argmax(-1) + FIRST
     steps = steps_of(told, labels, first=FIRST)
     return SentenceTrace(

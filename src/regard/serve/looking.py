@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from regard.attention.record import Override
+from regard.attention.override import Override
 from regard.pipelines.trace import SentenceTrace
 from regard.serve.errors import ApiError
 from regard.show.document import Document
@@ -30,7 +30,7 @@ class Asked(BaseModel):
 
 
 class OverrideRequest(Asked):
-    """Weights to use instead of the model's own: see `regard.attention.record.Override`."""
+    """Weights to use instead of the model's own: see `regard.attention.override.Override`."""
 
     site: str
     head: int = Field(ge=0)

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from regard.attention.record import Override
+from regard.attention.override import Override
 from regard.checkpoint.model_folder import LoadedModel
 from regard.data.batching import pad
 from regard.pipelines.caption import Captioner, Pixels
