@@ -74,6 +74,12 @@ class View(NamedTuple):
         """The scores of the query, in double precision."""
         return self.seen.scores[self.head, self.step].double()
 
+    @property
+    def letters(self) -> str:
+        """The lecture's letters of query, key and value: s, h, h, or q, k, v where both are projections."""
+        summands = self.seen.summands
+        return "qkv" if summands is not None and summands.energy is None and summands.scale != 1 else "shh"
+
     def place(self, panel: Literal["map", "arithmetic", "heads", "step", "tree"]) -> Place:
         """The view's own cell."""
         return Place(self.site, self.head, self.step, self.key, panel)
@@ -156,8 +162,9 @@ def _choose(words: Sequence[str], best: int) -> list[str]:
 
 def _score(view: View) -> Lesson:
     query, key, summands = view.queries[view.step], view.keys[view.key], view.seen.summands
-    lines = [f"Query s: “{query}”, step {view.step + 1}. Key h: “{key}”, position {view.key + 1} ({view.site})."]
-    equation = "e_i = s · h_i"
+    q, k, _ = view.letters
+    lines = [f"Query {q}: “{query}”, step {view.step + 1}. Key {k}: “{key}”, position {view.key + 1} ({view.site})."]
+    equation = f"e_i = {q} · {k}_i"
     if summands is not None:
         s = summands.query[view.head, view.step].double()
         h = summands.keys[view.head, view.key].double()
@@ -170,7 +177,7 @@ def _score(view: View) -> Lesson:
             ]
             lines.append(f"e = {_sum_of(written, len(s))} = {_number(terms.sum().item())}")
         else:
-            equation = "e_i = s · h_i / √d" if summands.scale != 1 else equation
+            equation += " / √d" if summands.scale != 1 else ""
             written = [f"{_number(s[j].item(), 2)}·{_number(h[j].item(), 2)}" for j in range(min(SHOWN, len(s)))]
             by = f", times {summands.scale:.4g}" if summands.scale != 1 else ""
             lines.append(f"e = ({_sum_of(written, len(s))}){by} = {_number((s @ h).item() * summands.scale)}")
@@ -188,21 +195,21 @@ def _softmax(view: View) -> Lesson:
     total = (finite - shift).exp().sum().item()
     weight, e = view.weights[view.key].item(), view.scores[view.key].item()
     written = f"exp({_number(e)}{f' − {_number(shift)}' if shift else ''})"
-    order = view.weights.argsort(descending=True)[:SHOWN].tolist()
+    order, v = view.weights.argsort(descending=True)[:SHOWN].tolist(), view.letters[2]
     lines = [
         f"{written} = {_number(math.exp(e - shift))}; the sum over all {len(view.keys)} keys is {_number(total)}.",
         f"softmax(e) = {_number(math.exp(e - shift))} / {_number(total)} = {_number(math.exp(e - shift) / total)} for "
         f"“{view.keys[view.key]}”, and α = {_number(weight)}"
         + (": hard attention gives all of it to the greatest." if view.seen.takes_greatest else "."),
         "a = "
-        + _sum_of([f"{_number(view.weights[i].item(), 2)}·h({view.keys[i]})" for i in order], len(view.keys))
+        + _sum_of([f"{_number(view.weights[i].item(), 2)}·{v}({view.keys[i]})" for i in order], len(view.keys))
         + f" = {_vector(view.seen.context[view.head, view.step])}",
         f"Added up again in double precision it differs from the model's own by {view.seen.difference:.1e} at most.",
     ]
     question = Question(
         f"How much weight do all keys but “{view.keys[view.key]}” get together?", 1.0 - weight, tolerance=0.01
     )
-    equation = "α = softmax(e),  a = Σ α_i h_i"
+    equation = f"α = softmax(e),  a = Σ α_i {v}_i"
     return Lesson("Softmax and weighted sum", equation, lines, question, view.place("arithmetic"))
 
 
