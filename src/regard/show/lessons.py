@@ -66,7 +66,7 @@ class View(NamedTuple):
 
     @property
     def weights(self) -> Tensor:
-        """The weights of the query, in double precision."""
+        """The weights of the query."""
         return self.seen.weights[self.head, self.step].double()
 
     @property
@@ -75,10 +75,11 @@ class View(NamedTuple):
         return self.seen.scores[self.head, self.step].double()
 
     @property
-    def letters(self) -> str:
+    def letters(self) -> tuple[str, str, str]:
         """The lecture's letters of query, key and value: s, h, h, or q, k, v where both are projections."""
         summands = self.seen.summands
-        return "qkv" if summands is not None and summands.energy is None and summands.scale != 1 else "shh"
+        projected = summands is not None and summands.energy is None and summands.scale != 1
+        return ("q", "k", "v") if projected else ("s", "h", "h")
 
     def place(self, panel: Literal["map", "arithmetic", "heads", "step", "tree"]) -> Place:
         """The view's own cell."""
@@ -106,9 +107,7 @@ def label_lessons(trace: SentenceTrace, *, source: Side, target: Side) -> list[d
 
 def as_data(made: Sequence[Lesson]) -> list[dict[str, Any]]:
     """Lessons as what JSON can hold."""
-    return [
-        lesson._asdict() | {"question": lesson.question._asdict(), "place": lesson.place._asdict()} for lesson in made
-    ]
+    return [each._asdict() | {"question": each.question._asdict(), "place": each.place._asdict()} for each in made]
 
 
 def _view(trace: SentenceTrace, source: Side, target: Side, said: Side) -> View | None:
