@@ -155,6 +155,11 @@ class PictureReader(Reader):
         inner = max(1, round(height * min(scales))), max(1, round(width * min(scales)))
         return Place((self.height - inner[0]) // 2, (self.width - inner[1]) // 2, *inner), whole
 
+    def grid(self, num_regions: int) -> tuple[int, int]:
+        """Rows and columns of so many regions that tile this reader's pictures: those with the squarest regions."""
+        divisions = [(rows, num_regions // rows) for rows in range(1, num_regions + 1) if num_regions % rows == 0]
+        return min(divisions, key=lambda each: abs(np.log(self.height / each[0]) - np.log(self.width / each[1])))
+
     def tensor(self, pixels: NDArray[np.uint8]) -> Float[Tensor, "batch channels height width"]:
         """Fitted pixels (batch, height, width, channels) as a model sees them."""
         numbers = torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C"))

@@ -154,7 +154,7 @@ class Captioner(WithPictureEncoder, Model):
             total += of_matrices(self.readout, rows * words)
         return total + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """Read pictures (batch, channels, height, width), or regions (batch, regions, D) that were read before."""
         regions: Tensor = self.encoder(source) if source.ndim == 4 else source
         mean = regions.mean(1)

@@ -249,7 +249,7 @@ class DeepAtt(Model):
         decoded = self.decoder.flops(rows, batch.labels.size(1), source)
         return self.encoder.flops(rows * source) + decoded + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         return State(self._remember(source), self.decoder.start(len(source)))
 

@@ -163,7 +163,7 @@ class GNMT(Model):
         looked += decoder.attention.score.key_flops(rows * source)
         return encoded + decoded + looked + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         return State(self._memory(source), self.decoder.start(len(source)))
 

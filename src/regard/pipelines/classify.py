@@ -98,6 +98,11 @@ class Classifier:
         return cls([load_model(folder, device=device) for folder in folders])
 
     @property
+    def model(self) -> Labeller:
+        """The first model: the one whose attention is shown."""
+        return self._models[0]
+
+    @property
     def gives_tags(self) -> bool:
         """Whether every word gets a label."""
         return self.vocabularies.target.kind == "tags"
@@ -110,7 +115,7 @@ class Classifier:
             DataError: a text holds half a surrogate pair.
         """
         texts = texts_of(texts)
-        sources = [self._encode(text) for text in texts]
+        sources = [self.encode(text) for text in texts]
         readable = [source if len(source) <= self.longest else [EOS] for source in sources]
         found = label(self._models, readable, self.vocabularies, device=self._device)
         return [
@@ -127,7 +132,8 @@ class Classifier:
         self._models[0].label(pad([classification.source_ids]).to(self._device), record)
         return {site: record.weights(site)[0].cpu() for site in record.sites}
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """The ids that the model reads, ending in `EOS`."""
         return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _classification(self, text: str, source: list[int], probabilities: Tensor) -> Classification:

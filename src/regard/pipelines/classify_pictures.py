@@ -19,7 +19,7 @@ from regard.pipelines.classify import labellers
 from regard.pipelines.label import best_labels, label_parts, label_pictures, rows_of_pictures
 from regard.pipelines.large_picture import LargePicture
 from regard.pipelines.picture_input import SeenPicture, paths_of, read_inputs
-from regard.protocol import SeesParts
+from regard.protocol import Labeller, SeesParts
 from regard.symbols import NAMES
 
 
@@ -93,6 +93,11 @@ class PictureClassifier:
         if not folders:
             raise UsageError("name a model folder with -m")
         return cls([load_model(folder, device=device) for folder in folders])
+
+    @property
+    def model(self) -> Labeller:
+        """The first model: the one whose attention is shown."""
+        return self._models[0]
 
     def classify(self, paths: str | Path | Iterable[str | Path]) -> list[PictureClassification]:
         """One classification for each picture of files, folders and IDX files, in order.
