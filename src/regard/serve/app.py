@@ -17,6 +17,7 @@ from regard.serve.bodies import StrictRoute
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import Guard
 from regard.serve.models import Models, Place
+from regard.serve.offered import OfferedPictures
 from regard.serve.settings import Settings
 from regard.serve.worker import Worker
 
@@ -24,19 +25,29 @@ STATIC = files("regard.serve")
 SPARE_THREADS = 8
 
 
-def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> Guard:
+def open_app(
+    places: Sequence[Place],
+    settings: Settings | None = None,
+    *,
+    device: str = "cpu",
+    pictures: Sequence[Path] = (),
+) -> Guard:
     """Open the models at `places` and serve them: `uvicorn.run(open_app([Place.parse("runs/small:en-de")]))`.
+
+    The explorer page offers the `pictures` of files and folders to choose from.
 
     Raises:
         ModelError: a model cannot be opened.
+        DataError: a picture cannot be read.
         UsageError: two models have one name.
     """
     settings = settings or Settings()
+    offered = OfferedPictures(pictures)
     worker = Worker(batch_size=settings.batch_size, max_queue=settings.max_queue)
-    return create_app(Models(places, worker, device=device), settings)
+    return create_app(Models(places, worker, device=device), settings, offered)
 
 
-def create_app(models: Models, settings: Settings) -> Guard:
+def create_app(models: Models, settings: Settings, offered: OfferedPictures | None = None) -> Guard:
     """The application that serves `models`. When its server stops, so does their worker."""
 
     @asynccontextmanager
@@ -56,7 +67,7 @@ def create_app(models: Models, settings: Settings) -> Guard:
     )
     api.router.route_class = StrictRoute
     add_error_handlers(api)
-    for router in _routers(models, settings):
+    for router in _routers(models, settings, offered or OfferedPictures()):
         api.include_router(router)
     api.add_api_route("/", _to_the_page, include_in_schema=False)
     api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
@@ -65,7 +76,7 @@ def create_app(models: Models, settings: Settings) -> Guard:
     return Guard(api, settings, models.worker.metrics, drain=models.worker.drain)
 
 
-def _routers(models: Models, settings: Settings) -> list[APIRouter]:
+def _routers(models: Models, settings: Settings, offered: OfferedPictures) -> list[APIRouter]:
     return [
         libretranslate.router(models, settings),
         native.router(models, settings),
@@ -73,7 +84,7 @@ def _routers(models: Models, settings: Settings) -> list[APIRouter]:
         pictures.router(models),
         openai.router(models),
         operations.router(models),
-        explorer.router(models),
+        explorer.router(models, settings, offered),
     ]
 
 
