@@ -10,6 +10,7 @@ import torch
 
 import regard
 from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.shipped import default_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.text import clean_line, is_blank
@@ -26,9 +27,6 @@ from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
-
-# The model that comes with the package.
-SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
 
 # Pieces of the longest source that is translated. The memory that attention takes grows with the square.
 LONGEST_SOURCE = 1024
@@ -340,7 +338,9 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
 
 
 def load(*folders: str | Path, device: str = "cpu", precision: Precision = "fp32") -> Translator:
-    """Open a model folder (or the best model of a run folder); several become an ensemble, none is the shipped one.
+    """Open a model folder (or the best model of a run folder); several become an ensemble.
+
+    The models that come with the package are opened by their names; none means the one from English to German.
 
     Searching with `precision="int8"` takes about half the time on a CPU; a few outputs differ from float32's.
 
@@ -348,8 +348,5 @@ def load(*folders: str | Path, device: str = "cpu", precision: Precision = "fp32
         ModelError: a folder is missing, damaged, foreign, or holds what could run code.
         UsageError: the models' vocabularies differ; int8 is not for this device; or none is named and none shipped.
     """
-    if not folders:
-        if not SHIPPED.is_dir():
-            raise UsageError("name a model folder with -m; this installation brings no model of its own")
-        folders = (SHIPPED,)
-    return Translator([load_model(folder, device=device) for folder in folders], precision=precision)
+    found = folders or (default_model(),)
+    return Translator([load_model(folder, device=device) for folder in found], precision=precision)

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.shipped import default_model
 from regard.errors import UsageError
 from regard.pipelines.caption import Captioner
 from regard.pipelines.classify import Classifier
 from regard.pipelines.classify_pictures import PictureClassification, PictureClassifier
 from regard.pipelines.picture_input import SeenPicture
-from regard.pipelines.translate import SHIPPED, Translator, torch_engine
+from regard.pipelines.translate import Translator, torch_engine
 from regard.serve.queued import QueuedEngine, in_worker
 from regard.serve.worker import Worker
 
@@ -23,6 +24,7 @@ _MODEL = re.compile(
     rf"(?:(?P<name>[A-Za-z0-9._-]{{1,100}})=)?(?P<folder>.+?)(?::(?P<source>{_LANGUAGE})-(?P<target>{_LANGUAGE}))?"
 )
 
+_FORM = "A model is [NAME=]FOLDER[:FROM-TO], such as chat=runs/chat or runs/small:en-de"
 WORD = "a"  # any text: the answer does not matter
 
 
@@ -43,24 +45,36 @@ class Place(NamedTuple):
         """
         found = _MODEL.fullmatch(text)
         if not found:
-            raise UsageError(
-                f"{text!r}: a model is [NAME=]FOLDER[:FROM-TO], such as chat=runs/chat or runs/small:en-de"
-            )
+            raise UsageError(f"{text!r}: {_FORM}")
         folder = Path(found["folder"])
+        if not folder.exists():
+            _refuse_marks(text, found["folder"], has_languages=found["source"] is not None)
         named = folder.resolve().parent if folder.name == "model" else folder.resolve()
         return cls(found["name"] or named.name, folder, found["source"], found["target"])
 
 
-def shipped() -> Place:
-    """The model that comes with the package.
+    @classmethod
+    def default(cls) -> "Place":
+        """The model that comes with the package.
+
+        Raises:
+            UsageError: this installation brings none.
+        """
+        return cls(default_model().name, default_model())
+
+
+def _refuse_marks(text: str, folder: str, *, has_languages: bool) -> None:
+    """No such folder, and its name has a mark that was meant to part it from a name or from languages: say so.
 
     Raises:
-        UsageError: this installation brings none.
+        UsageError: it was.
     """
-    if not SHIPPED.is_dir():
-        raise UsageError("name a model folder: this installation brings no model of its own")
-    source, _, target = SHIPPED.name.partition("-")
-    return Place(SHIPPED.name, SHIPPED, source, target)
+    before, equals, _ = folder.rpartition("=")
+    if equals:
+        raise UsageError(f"{text!r}: {before!r} is no name; it has letters, digits, `.`, `_` and `-`. {_FORM}")
+    rest, colon, after = folder.rpartition(":")
+    if colon and not has_languages:
+        raise UsageError(f"{text!r}: {after!r} is no pair of languages; write {rest}:en-de, or {rest} alone. {_FORM}")
 
 
 class ServedModel:
