@@ -19,8 +19,8 @@ class Metric(Config):
 class Card(Config):
     """Where a model comes from. `data` maps the names of corpora to fingerprints (SHA-256 of their content).
 
-    Of `metrics` the one that tells most stands first. `source` and `target` are the names of the corpus's sides, languages for most; `history` is how many turns of a
-    conversation are read.
+    Of `metrics` the one that tells most stands first. `source` and `target` are the names of the corpus's sides,
+    languages for most; `history` is how many turns of a conversation are read.
     """
 
     title: str = "A regard model"

@@ -36,7 +36,11 @@ def command(
         list[Path] | None, typer.Option("--model", "-m", help="A model folder; several: ensemble.")
     ] = None,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="Files and folders; none: a path a line of stdin, at a terminal the model's examples.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            help="Files and folders; none: a path a line of stdin, at a terminal the model's examples.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
     attention: Annotated[

@@ -22,7 +22,10 @@ regard explore runs/small --port 8080 --no-browser
 def command(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL] [MODEL2]", help="[NAME=]FOLDER[:FROM-TO], or a name of `regard models --shipped`; none: en-de."),
+        typer.Argument(
+            metavar="[MODEL] [MODEL2]",
+            help="[NAME=]FOLDER[:FROM-TO], or a name of `regard models --shipped`; none: en-de.",
+        ),
     ] = None,
     host: Host = "127.0.0.1",
     port: Port = 0,

@@ -25,9 +25,7 @@ Host = Annotated[str, typer.Option("--host", help="Where to listen; the default 
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")]
 Folders = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[MODEL]...", help="[NAME=]FOLDER[:FROM-TO], such as runs/small:en-de; none: en-de."
-    ),
+    typer.Argument(metavar="[MODEL]...", help="[NAME=]FOLDER[:FROM-TO], such as runs/small:en-de; none: en-de."),
 ]
 
 

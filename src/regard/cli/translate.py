@@ -32,7 +32,11 @@ MOST_NOTICES = 10
 
 Models = Annotated[
     list[Path] | None,
-    typer.Option("--model", "-m", help="A model folder, or a name of `regard models --shipped`; several: an ensemble; none: en-de."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model folder, or a name of `regard models --shipped`; several: an ensemble; none: en-de.",
+    ),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Sentences that are searched together.")]
 LengthPenalty = Annotated[

@@ -112,7 +112,7 @@ class Classifier:
             DataError: a text holds half a surrogate pair.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
-        sources = [self._encode(text) for text in texts]
+        sources = [self.encode(text) for text in texts]
         readable = [source if len(source) <= self.longest else [EOS] for source in sources]
         found = label(self._models, readable, self.vocabularies, device=self._device)
         return [
@@ -129,7 +129,12 @@ class Classifier:
         self._models[0].label(pad([classification.source_ids]).to(self._device), record)
         return {site: record.weights(site)[0].cpu() for site in record.sites}
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """The ids that the model reads for `text`, `EOS` at their end.
+
+        Raises:
+            DataError: it holds half a surrogate pair.
+        """
         return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _classification(self, text: str, source: list[int], probabilities: Tensor) -> Classification:

@@ -196,15 +196,24 @@ class Translator:
         """
         config = self.settings(**search)
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
-        for number, sides in enumerate(ids, 1):
-            if max(map(len, sides)) >= self.longest:
-                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+        ids = self.encode_pairs(pairs)
         scored = self._run(lambda: rescore(self._models, ids, penalty=penalty, batch_size=batch_size))
         return [
             self._translation(text, source, hypothesis)
             for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
         ]
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """The ids of both sides of each pair.
+
+        Raises:
+            DataError: a text is too long for the model, or holds half a surrogate pair.
+        """
+        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
+        for number, sides in enumerate(ids, 1):
+            if max(map(len, sides)) >= self.longest:
+                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+        return ids
 
     def can_read(self, text: str) -> bool:
         """Whether `text` is short enough for the model."""

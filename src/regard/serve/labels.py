@@ -23,12 +23,13 @@ def router(models: Models, settings: Settings) -> APIRouter:
         """The label of each text and how probable it is; of a model of tags, those of its words."""
         model = models.of_kind(ServedLabeller, body.model)
         texts = bounded([body.text] if isinstance(body.text, str) else body.text, settings)
+        found = model.classify(texts)
 
-        def compute() -> list[dict[str, Any]]:
-            found = model.classifier.classify(texts)
+        def describe() -> list[dict[str, Any]]:
             return [_label(each, body, is_tagged=model.classifier.gives_tags) for each in found]
 
-        return respond_json({"model": model.name, "classifications": model.call(compute)})
+        done = model.call(describe) if body.attention else describe()  # only looking computes once more
+        return respond_json({"model": model.name, "classifications": done})
 
     @routes.post("/classify/picture", openapi_extra=description(requests.ClassifyPicture, files=1))
     def classify_picture(

@@ -50,7 +50,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
         model = models.get(body.model)
         search: dict[str, Any] = {} if body.length_penalty is None else {"length_penalty": body.length_penalty}
         pairs = bounded(body.pairs, settings)
-        scored = model.translator.score(pairs, **search)
+        scored = model.score(pairs, **search)
         keys = ("score", "normalised_score", "tokens", "token_scores")
         done = [{"source": source, "target": target} for source, target in pairs]
         for values, each in zip(done, scored, strict=True):
