@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from regard.serve import explorer, labels, libretranslate, native, openai, operations, pictures
 from regard.serve.bodies import StrictRoute
+from regard.serve.described import DescribedApi
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import Guard
 from regard.serve.models import Models, Place
@@ -46,7 +47,7 @@ def create_app(models: Models, settings: Settings) -> Guard:
         yield
         await run_in_threadpool(models.worker.stop, settings.grace_seconds)
 
-    api = FastAPI(
+    api = DescribedApi(
         title="regard",
         version=version("regard"),
         description="Attention models behind HTTP.",
