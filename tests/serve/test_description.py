@@ -58,6 +58,8 @@ def ask_and_check(client, number: int) -> None:
     def check(case):
         sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
         sent.pop("cookies", None)
+        if isinstance(sent.get("data"), bytes | str):
+            sent["content"] = sent.pop("data")
         answer = client.request(**sent)
         assert answer.status_code < NO_SERVER_ERROR or answer.json()["code"] == "not_installed"
         case.validate_response(answer, checks=checks)
