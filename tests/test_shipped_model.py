@@ -66,6 +66,25 @@ def test_the_captioner_says_what_its_examples_show(nowhere, capsys, monkeypatch)
     assert "examples" in said.err
 
 
+def test_each_can_be_explored_with_nothing_but_its_name(nowhere):
+    pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+    from starlette.testclient import TestClient
+
+    from regard.serve.app import open_app
+    from regard.serve.models import Place
+
+    client = TestClient(open_app([Place.parse(name) for name in NAMES]), base_url="http://127.0.0.1")
+    listed = client.get("/api/v1/models").json()
+    assert [model["name"] for model in listed["models"]] == list(NAMES)
+    assert len(listed["pictures"]) == len(shipped.examples(shipped.FOLDER / "scenes")) >= 4
+    for model in listed["models"][:2]:
+        answer = client.post("/api/v1/trace", json={"text": model["example"], "model": model["name"]})
+        assert answer.json()["translation"]
+    answer = client.post("/api/v1/picture/trace", json={"picture": 0, "model": "scenes"})
+    assert answer.json()["translation"] == "a small blue square left of a large blue cross"
+    assert client.get("/languages").json()[0]["targets"] == ["de"]
+
+
 def test_pictures_that_are_named_are_captioned_instead_of_the_examples(nowhere, capsys):
     (picture, *_) = shipped.examples(shipped.FOLDER / "scenes")
     assert run(["caption", "-m", "scenes", "--text", str(picture)]) == 0

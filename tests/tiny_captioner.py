@@ -10,18 +10,25 @@ from regard.data.picture_reader import PictureConfig, PictureReader
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.decoding.search import SearchConfig
 from regard.evaluation.scenes import Scene, draw_scene, make_scenes
-from regard.models import captioner
+from regard.models import family
+
+MODELS: dict[str, dict[str, object]] = {
+    "captioner": {"embedding_size": 6, "decoder_size": 8},
+    "captioner hard": {"embedding_size": 6, "decoder_size": 8, "attention": "hard"},
+    "captioner none": {"embedding_size": 6, "decoder_size": 8, "attention": "none"},
+    "captioner transformer": {"size": 8, "num_layers": 2, "num_heads": 2, "feed_forward_size": 8},
+}
 
 
-def save_tiny_captioner(folder: Path, *, seed: int = 0, attention: str = "soft") -> Path:
+def save_tiny_captioner(folder: Path, *, seed: int = 0, name: str = "captioner") -> Path:
     texts = [scene.caption for scene in make_scenes(60, seed=1)]
     reader = PictureReader(PictureConfig(size=[24, 32]))
     words = Vocabularies(reader, learn(TokenizerConfig(kind="words"), texts))
     encoder = {"kind": "resnet", "stem_width": 4, "widths": [4, 5], "depths": [1, 1]}
-    sizes = {"embedding_size": 6, "decoder_size": 8}
-    config = captioner.Config.model_validate({"encoder": encoder, "attention": attention} | sizes)
+    chapter = family("captioner_transformer" if name == "captioner transformer" else "captioner")
+    config = chapter.Config.model_validate({"encoder": encoder} | MODELS[name])
     torch.manual_seed(seed)
-    model = captioner.build(config, dimensions_of(words))
+    model = chapter.build(config, dimensions_of(words))
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter.detach(), std=0.8)

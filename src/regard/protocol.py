@@ -130,8 +130,8 @@ class State(NamedTuple):
 class Decodable(Protocol):
     """Something that can generate. Called under `torch.inference_mode` by the search."""
 
-    def encode(self, source: Tensor) -> State:
-        """Read `source` (batch, source_length) once; the state before the first target token."""
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
+        """Read `source` (batch, source_length) once; the state before the first target token. `record` as in `step`."""
         ...
 
     def step(

@@ -60,6 +60,11 @@ def test_an_overridden_row_is_used(name):
     checks.an_override_is_used(name)
 
 
+@every_score
+def test_an_override_cannot_look_at_what_is_hidden(name):
+    checks.an_override_cannot_look_at_what_is_hidden(name)
+
+
 def test_scaled_scores_have_unit_variance():
     checks.scores_have_unit_variance()
 

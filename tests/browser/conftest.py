@@ -2,6 +2,8 @@
 
 import shutil
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -68,10 +70,17 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def served(browser, folders):
     """The address of the explorer with both models behind it."""
+    with serving(folders) as address:
+        yield address
+
+
+@contextmanager
+def serving(folders: dict[str, Path], pictures: Sequence[Path] = (), settings=None) -> Iterator[str]:
+    """The address of an explorer with models by name, while it runs."""
     from regard.serve.app import open_app
     from regard.serve.models import Place
 
-    app = open_app([Place(name, folder) for name, folder in folders.items()])
+    app = open_app([Place(name, folder) for name, folder in folders.items()], settings, pictures=pictures)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -8,6 +8,7 @@ import torch
 from playwright.sync_api import expect
 
 import regard
+from browser.lessons import answer_wrongly_and_rightly
 from regard.pipelines.trace import next_token_distributions, trace_sentence
 from regard.show.document import array, document
 from regard.show.page import page as whole_page
@@ -98,6 +99,11 @@ def test_the_tree_keeps_dead_branches_and_says_why_they_died(page):
     assert re.search(r"outside the beam|wanted to end|could no longer win", reason), reason
     best = page.locator(".tree .node.best").all_inner_texts()
     assert len(best) >= 2
+    page.locator(".fates summary").click()
+    rows = page.locator(".fates tbody tr")
+    expect(rows.first).to_be_visible()
+    assert rows.count() >= page.locator(".tree .node").count()
+    assert all(text.strip() for text in page.locator(".fates .words").all_inner_texts())
 
 
 def test_a_head_of_the_wall_becomes_large(page):
@@ -185,13 +191,58 @@ def test_two_models_side_by_side(page, folders):
 def test_overriding_a_row_shows_what_follows(page):
     page.wait_for_selector(".override button")
     page.locator(".thumbnail").first.click()
-    page.locator(".override button").click()
+    page.locator(".override button").first.click()
     page.wait_for_selector(".consequence")
     text = page.locator(".consequence").inner_text()
     assert "was made to look only at" in text
     assert re.search(r"Log-probability .?[\d.]+ → .?[\d.]+", text)
     page.locator(".consequence button").click()
     expect(page.locator(".consequence")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("kind", "where"), [("source → source", "At the source word"), ("target → target", "At step")])
+def test_attention_within_a_side_is_overridden_too(page, kind, where):
+    page.get_by_role("button", name=kind).click()
+    page.get_by_role("button", name="pieces").click()
+    page.locator(".thumbnail").first.click()
+    page.locator(".words.query text").nth(1).click()
+    page.wait_for_selector(".override button")
+    before = page.locator("footer").inner_text()
+    page.get_by_role("button", name="at all alike").click()
+    page.wait_for_selector(".consequence")
+    assert where in page.locator(".consequence").inner_text()
+    assert page.locator("footer").inner_text() != before
+    page.locator("details.data summary").click()
+    row = [float(cell) for cell in page.locator("details.data tr.now td").all_inner_texts()]
+    seen = [weight for weight in row if weight > 0]
+    assert seen == pytest.approx([1 / len(seen)] * len(seen), abs=1e-3)
+    page.get_by_role("button", name="Give the model its own weights back").click()
+    expect(page.locator(".consequence")).to_have_count(0)
+
+
+def test_outputs_are_drawn_with_the_chances_shown(page, translator):
+    page.get_by_role("button", name="sampling").click()
+    page.wait_for_selector(".columns table")
+    assert page.locator(".tree").count() == 0
+    page.locator(".slider input").nth(1).fill("3")
+    expect(page.locator(".columns tr.cut")).to_have_count(7)
+    page.locator(".slider input").first.fill("0.5")
+    expect(page.locator(".columns th", has_text="z / T")).to_have_count(1)
+    expect(page).to_have_url(re.compile("d=true&dt=0.5&dk=3"))
+    settings = {"sampling": True, "temperature": 0.5, "top_k": 3, "top_p": 1.0, "seed": 1}
+    trace = trace_sentence(translator, TEXT, **settings)
+    expect(output(page)).to_have_text(translator.vocabularies.target.decode(trace.target))
+    shown = page.locator(".columns td.p i").evaluate_all("bars => bars.map((bar) => parseFloat(bar.style.inlineSize))")
+    assert shown == pytest.approx([100 * each.chance for each in trace.steps[0].alternatives], abs=0.06)
+    drawn = {said(page)}
+    for seed in (2, 3, 4):
+        page.get_by_role("button", name="draw again").click()
+        expect(page).to_have_url(re.compile(f"ds={seed}"))
+        again = trace_sentence(translator, TEXT, **settings | {"seed": seed})
+        expect(output(page)).to_have_text(translator.vocabularies.target.decode(again.target))
+        drawn.add(said(page))
+    page.get_by_role("button", name="beam", exact=True).click()
+    expect(page.locator(".tree")).to_have_count(1)
 
 
 def test_a_link_brings_the_view_back(page, make_page):
@@ -233,28 +284,9 @@ def test_files_bring_the_view_back(page, make_page, tmp_path):
 
 def test_ten_lessons_drive_the_page_and_check_the_answers(page, translator):
     lessons = document(translator, trace_sentence(translator, TEXT), text=TEXT)["lessons"]
+    assert len(lessons) == 10
     page.keyboard.press("l")
-    titles = set()
-    for number in range(10):
-        page.wait_for_selector(f".lesson:has-text('Lesson {number + 1} of 10')")
-        titles.add(page.locator("#lesson-title").inner_text())
-        question = lessons[number]["question"]
-        if question["options"]:
-            wrong = next((each for each in question["options"] if each != question["answer"]), None)
-            for option, verdict in ((wrong, "wrong"), (question["answer"], "fine")):
-                if option is not None:
-                    page.locator(".quiz").get_by_role("button", name=option, exact=True).click()
-                    page.wait_for_selector(f".verdict.{verdict}")
-        else:
-            for value, verdict in (
-                (question["answer"] + 1 + question["tolerance"], "wrong"),
-                (question["answer"], "fine"),
-            ):
-                page.fill(".quiz input", f"{value:.4f}")
-                page.keyboard.press("Enter")
-                page.wait_for_selector(f".verdict.{verdict}")
-        if number < 9:
-            page.get_by_role("button", name="Next →").click()
+    titles = answer_wrongly_and_rightly(page, lessons)
     assert len(titles) == 10
 
 

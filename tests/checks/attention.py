@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
@@ -10,8 +11,10 @@ import regard.attention.attention as attention_module
 from checks.making import randomise
 from regard.attention.additive import Additive
 from regard.attention.attention import Attention
-from regard.attention.record import AttentionRecord, Override
+from regard.attention.override import Override, OverridingRecord
+from regard.attention.record import AttentionRecord
 from regard.attention.score import DotProduct, Multiplicative, ScaledDotProduct, Score
+from regard.errors import UsageError
 
 D1, D2, D3 = 5, 3, 7  # keys, queries, hidden layer: all different
 
@@ -191,14 +194,14 @@ def summands_add_up(name: str) -> None:
 
 def an_override_is_used(name: str) -> None:
     """One row of one head is as given, in one pass and step by step, for every beam; the others are as they were."""
-    module, (query, keys, values, mask) = attention(name), example(name)
-    memory = module.remember(keys, values, mask)
+    module, (query, keys, values, _) = attention(name), example(name)
+    memory = module.remember(keys, values)
     plain = AttentionRecord()
     module(query, memory, record=plain)
     given = torch.tensor([0.25, 0.75], dtype=query.dtype)
     row = torch.tensor([0.25, 0.75, 0.0, 0.0], dtype=query.dtype)
     override = Override("here", 1, 2, given)
-    whole, steps, elsewhere = (AttentionRecord(override) for _ in range(3))
+    whole, steps, elsewhere = (OverridingRecord(override) for _ in range(3))
     context = module(query, memory, record=whole)
     expected = plain.weights("here").clone()
     expected[:, 1, 2] = row
@@ -211,3 +214,23 @@ def an_override_is_used(name: str) -> None:
     elsewhere.override = override._replace(site="there")
     module(query, memory, record=elsewhere)
     assert_close(elsewhere.weights("here"), plain.weights("here"), rtol=0, atol=0)
+    assert (whole.was_overridden, steps.was_overridden, elsewhere.was_overridden) == (True, True, False)
+
+
+def an_override_cannot_look_at_what_is_hidden(name: str) -> None:
+    """Neither past a mask, nor into the future, nor beyond the last key, nor with a head that is not there."""
+    module, (query, keys, values, _) = attention(name), example(name)
+    first, last = torch.eye(keys.size(2), dtype=query.dtype)[[0, -1]]
+    mask = torch.ones(keys.size(0), keys.size(2), dtype=torch.bool)
+    mask[:, 0] = False
+    refused = [
+        (Override("here", 1, 2, first), mask, False),
+        (Override("here", 1, 2, last), None, True),
+        (Override("here", 1, 2, torch.cat([first * 0, first])), None, False),
+        (Override("here", 9, 2, last), None, False),
+    ]
+    for override, hiding, causal in refused:
+        memory = module.remember(keys, values, hiding)
+        queries = query if not causal else query[:, :, :1].expand(-1, -1, keys.size(2), -1)
+        with pytest.raises(UsageError, match=r"cannot look there|has the heads"):
+            module(queries, memory, causal=causal, record=OverridingRecord(override))

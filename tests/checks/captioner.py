@@ -82,7 +82,7 @@ class FromTokens(Model):
     def flops(self, batch: Batch) -> int:
         return self.model.flops(batch._replace(source=self.seen(batch.source)))
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record=None) -> State:
         return self.model.encode(self.seen(source))
 
     def step(self, state: State, tokens: Tensor, record: AttentionRecord | None = None) -> tuple[Tensor, State]:

@@ -23,7 +23,7 @@ class Talker:
     def __init__(self) -> None:
         self.num_steps = 0
 
-    def encode(self, source: torch.Tensor) -> State:
+    def encode(self, source: torch.Tensor, record=None) -> State:
         return State(source[:, 0], source[:, 0])
 
     def step(self, state: State, tokens: torch.Tensor, record: object = None) -> tuple[torch.Tensor, State]:

@@ -16,7 +16,7 @@ from tiny_captioner import save_tiny_captioner, write_scenes
 def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("captions")
     save_tiny_captioner(folder / "model")
-    save_tiny_captioner(folder / "none", attention="none")
+    save_tiny_captioner(folder / "none", name="captioner none")
     save_tiny_captioner(folder / "other", seed=1)
     write_scenes(folder / "pictures")
     return folder

@@ -119,11 +119,13 @@ def test_where_it_looked_is_printed_and_drawn(trained: Path, capsys, tmp_path: P
         assert words in printed
         assert main.run(["show", "-m", model, picture, "-o", str(tmp_path / f"{name}.png")]) == 0
         assert read_picture(tmp_path / f"{name}.png", channels=3).pixels.shape[1] > 300
+        assert main.run(["show", "-m", model, picture, "-o", str(tmp_path / f"{name}.json")]) == 0
+        assert json.loads((tmp_path / f"{name}.json").read_text())["translation"] == "light"
         capsys.readouterr()
     for arguments, message in (
         (["-m", str(trained / "plain" / "model"), picture], "sees the whole picture at once"),
         (["-m", str(trained / "glimpse" / "model")], "name one, such as"),
-        (["-m", str(trained / "glimpse" / "model"), picture, "-o", "x.html"], "must end in .png, .svg, .pdf"),
+        (["-m", str(trained / "glimpse" / "model"), picture, "-o", "x.txt"], "must end in .png, .svg, .pdf"),
         (["-m", str(trained / "glimpse" / "model"), picture, "--pieces"], "a picture is shown whole"),
     ):
         assert main.run(["show", *arguments]) == 2

@@ -204,7 +204,7 @@ def test_an_input_is_not_replaced_by_its_translation(run, tmp_path):
 
 
 def test_without_any_model_there_is_advice(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("regard.pipelines.translate.SHIPPED", tmp_path / "nothing")
+    monkeypatch.setattr("regard.checkpoint.shipped.FOLDER", tmp_path / "nothing")
     for verb in ("translate", "show"):
         assert main.run([verb, LINES[0]]) == 2
         assert "name a model folder with -m; this installation brings no model of its own" in capsys.readouterr().err

@@ -21,7 +21,7 @@ class TableModel:
         self.table = torch.randn(PLACES, vocabulary, generator=generator) * spread
         self.exact = self.table.double().log_softmax(-1).tolist()
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record=None) -> State:
         return State(source, torch.ones(source.size(0), dtype=torch.long))
 
     def step(self, state: State, tokens: Tensor, record: object = None) -> tuple[Tensor, State]:

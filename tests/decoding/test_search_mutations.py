@@ -64,7 +64,7 @@ class Scripted:
         self.steps = torch.tensor([[step.get(token, 1e-9) for token in range(8)] for step in steps]).log()
         self.seen: set[tuple[int, int]] = set()
 
-    def encode(self, source: torch.Tensor) -> State:
+    def encode(self, source: torch.Tensor, record=None) -> State:
         return State(source, torch.zeros(source.size(0), dtype=torch.long))
 
     def step(self, state: State, tokens: torch.Tensor, record: object = None) -> tuple[torch.Tensor, State]:

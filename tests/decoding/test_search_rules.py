@@ -223,7 +223,7 @@ class Scripted:
     def __init__(self, *steps: dict[int, float]) -> None:
         self.steps = [[step.get(token, 1e-9) for token in range(8)] for step in steps]
 
-    def encode(self, source: torch.Tensor) -> State:
+    def encode(self, source: torch.Tensor, record=None) -> State:
         return State(source, torch.zeros(source.size(0), dtype=torch.long))
 
     def step(self, state: State, tokens: torch.Tensor, record: object = None) -> tuple[torch.Tensor, State]:

@@ -51,7 +51,7 @@ def _shallow(original):
 
 
 def _unsquashed_start(original):
-    def encode(self, source):
+    def encode(self, source, record=None):
         state = original(self, source)
         mean = self.encoder(source).mean(1)
         carry = state.carry._replace(hidden=self.first_hidden(mean).unsqueeze(1))

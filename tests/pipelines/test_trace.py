@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import regard
-from regard.attention.record import AttentionRecord, Override
+from regard.attention.override import Override
+from regard.attention.record import AttentionRecord
 from regard.decoding.penalties import LengthPenalty
 from regard.errors import DataError, UsageError
 from regard.pipelines.caption import Captioner
@@ -14,6 +15,7 @@ from regard.protocol import Batch
 from regard.symbols import BOS, EOS
 from tiny_captioner import save_tiny_captioner, write_scenes
 from tiny_folder import save_tiny
+from tiny_kinds import save_kind
 
 TEXT = "the cat sees the dog"
 KINDS = {
@@ -123,7 +125,9 @@ def test_attention_can_be_overridden_in_search_and_replay_alike(translator, trac
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (Override("encoder.0.self", 0, 0, torch.ones(1)), "only the decoder's attention can be overridden"),
+        (Override("nowhere", 0, 0, torch.ones(1)), "no attention 'nowhere'; it has encoder.0.self"),
+        (Override("encoder.0.self", 0, 99, torch.ones(1)), "no query 99 at encoder.0.self"),
+        (Override("decoder.0.self", 0, 0, torch.tensor([0.0, 1.0])), "hidden from it"),
         (Override("decoder.0.cross", 9, 0, torch.ones(1)), r"decoder.0.cross has the heads 0 to 1, not 9"),
         (Override("decoder.0.cross", 0, -1, torch.ones(1)), "counted from 0"),
         (Override("decoder.0.cross", 0, 0, torch.tensor([0.4, 0.4])), "sum to 1"),
@@ -187,3 +191,38 @@ def test_nothing_and_too_much_are_refused(translator):
         trace_sentence(translator, "  ")
     with pytest.raises(DataError, match="pieces, but the model reads"):
         trace_sentence(translator, "the cat " * 800)
+
+
+@pytest.mark.parametrize(
+    "site", ["encoder.0.self", "encoder.1.self", "decoder.0.self", "decoder.1.self", "decoder.0.cross"]
+)
+def test_search_and_replay_are_overridden_alike_at_every_site(tmp_path, site):
+    """Tokens' scores are those of the search: if it had looked elsewhere than the replay, they would differ."""
+    translator = regard.load(save_tiny(tmp_path / "tiny", "transformer"))
+    plain = trace_sentence(translator, "the cat sees the dog")
+    row = torch.tensor([0.0, 1.0] if plain.sites[site].weights[1, 1, 0] > 0.5 else [1.0, 0.0])  # where it did not look
+    trace = trace_sentence(translator, "the cat sees the dog", override=Override(site, 1, 1, row))
+    assert trace.sites[site].weights[1, 1, :2].tolist() == row.tolist()
+    assert trace.sites[site].weights[1, 1].sum() == 1
+    assert [step.log_prob for step in trace.steps] == pytest.approx(trace.hypothesis.token_scores, abs=1e-4)
+    assert trace.hypothesis.score != pytest.approx(plain.hypothesis.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["convs2s", "gnmt", "deep_att", "moe"])
+def test_other_families_are_overridden_in_search_and_replay(tmp_path, kind):
+    translator = regard.load(save_kind(tmp_path / "tiny", kind))
+    site = next(iter(trace_sentence(translator, "the cat sees the dog").sites))
+    trace = trace_sentence(translator, "the cat sees the dog", override=Override(site, 0, 1, torch.tensor([0.0, 1.0])))
+    assert trace.sites[site].weights[0, 1, :2].tolist() == [0.0, 1.0]
+    assert [step.log_prob for step in trace.steps] == pytest.approx(trace.hypothesis.token_scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["captioner", "captioner hard", "captioner transformer"])
+def test_captioners_are_overridden_in_search_and_replay(tmp_path, kind):
+    captioner = Captioner.load(save_kind(tmp_path / "tiny", kind))
+    write_scenes(tmp_path / "pictures", 1)
+    pixels = captioner.read(tmp_path / "pictures" / "0.png")
+    site = next(site for site in trace_picture(captioner, pixels).sites if site.endswith("cross"))
+    trace = trace_picture(captioner, pixels, override=Override(site, 0, 1, torch.tensor([0.0, 0.0, 1.0])))
+    assert trace.sites[site].weights[0, 1, :3].tolist() == [0.0, 0.0, 1.0]
+    assert [step.log_prob for step in trace.steps] == pytest.approx(trace.hypothesis.token_scores, abs=1e-4)

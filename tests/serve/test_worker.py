@@ -29,7 +29,7 @@ class Slow:
     def __init__(self, model):
         self.model, self.steps, self.may_go, self.batches = model, 0, threading.Event(), []
 
-    def encode(self, source):
+    def encode(self, source, record=None):
         self.batches.append(source.size(0))
         return self.model.encode(source)
 
@@ -180,7 +180,7 @@ class Poisoned:
     def __init__(self, model, poison):
         self.model, self.poison = model, poison
 
-    def encode(self, source):
+    def encode(self, source, record=None):
         if (source == self.poison).any():
             raise RuntimeError("out of memory")
         return self.model.encode(source)

@@ -42,7 +42,7 @@ class ByPlace(Model):
         length = batch.decoder_input.size(1)
         return Output(self.logits()[:length].expand(batch.source.size(0), -1, -1), self.readout)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record=None) -> State:
         return State(source, torch.zeros(source.size(0), dtype=torch.long))
 
     def step(self, state: State, tokens: Tensor, record: object = None) -> tuple[Tensor, State]:

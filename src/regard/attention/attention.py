@@ -32,6 +32,8 @@ class Attention(nn.Module):
     record keeps what was seen.
     """
 
+    takes_greatest = False  # in use all of the weight goes to the key with the greatest score
+
     def __init__(self, score: Score, *, site: str, dropout: float = 0.0) -> None:
         super().__init__()
         self.score = score
@@ -105,8 +107,8 @@ class Attention(nn.Module):
             weights = weights.masked_fill(hiding.empty, 0.0)
         if self.dropout:
             weights = functional.dropout(weights, self.dropout, self.training)
-        if record is not None and record.override is not None:
-            weights = _fold(record.instead(self.site, _unfold(weights, beams)), beams)
+        if record is not None:
+            weights = _fold(record.instead(self.site, _unfold(scores, beams), _unfold(weights, beams)), beams)
         context = weights @ memory.values
         if record is not None:
             asked = (_unfold(each, beams) for each in (scores, weights, context, query))

@@ -16,6 +16,8 @@ class HardAttention(Attention):
     from the `scores` and `weights` of a record (`log_probability`).
     """
 
+    takes_greatest = True
+
     def __init__(self, score: Score, *, site: str, sampled: float) -> None:
         super().__init__(score, site=site)
         self.sampled = sampled

@@ -1,7 +1,6 @@
 """Looking at attention: a record is handed down by the caller and keeps the very tensors that were used.
 
-It can also be told to look elsewhere: an `Override` puts other weights in the place of one query's, which is how one
-asks what would have been said if the model had looked at another word.
+It may also be one that puts other weights in the place of those that were computed (`regard.attention.override`).
 """
 
 from collections import defaultdict
@@ -23,18 +22,6 @@ class Looked(NamedTuple):
     values: Float[Tensor, "batch heads keys size"] | None = None
 
 
-class Override(NamedTuple):
-    """Weights to be used instead of the computed ones: of `head` at `site`, for query number `query` of the sentence.
-
-    Of step-wise decoding the query's number is the step's. Keys beyond the given weights get none.
-    """
-
-    site: str
-    head: int
-    query: int
-    weights: Float[Tensor, " keys"]
-
-
 class AttentionRecord:
     """Collects `Looked` by site, such as `decoder.3.cross`; pass one as `record=` to any model.
 
@@ -42,18 +29,22 @@ class AttentionRecord:
     site; step-wise decoding adds one a step, in order.
     """
 
-    def __init__(self, override: Override | None = None) -> None:
-        self.override = override
+    def __init__(self) -> None:
         self._looked: dict[str, list[Looked]] = defaultdict(list)
         self._glimpses: list[Tensor] = []
+        self._answers: list[Tensor] = []
 
     def add(self, site: str, *looked: Tensor) -> None:
         """Called by `Attention` with the fields of `Looked`; `scores` are masked (real -inf) and before the softmax."""
         self._looked[site].append(Looked(*looked))
 
-    def add_glimpse(self, boxes: Float[Tensor, "batch scales 4"]) -> None:
-        """Called by a model that looks at parts of a picture: (top, left, height, width) of each, in pixels."""
+    def add_glimpse(self, boxes: Float[Tensor, "batch scales 4"], logits: Float[Tensor, "batch labels"]) -> None:
+        """Called by a model that looks at parts of a picture: (top, left, height, width) of each, in pixels.
+
+        `logits` are what it would answer if this glimpse were the last.
+        """
         self._glimpses.append(boxes)
+        self._answers.append(logits)
 
     @property
     def has_glimpses(self) -> bool:
@@ -71,6 +62,17 @@ class AttentionRecord:
             raise ValueError("no glimpse was taken: the model sees whole sources")
         return torch.stack(self._glimpses, 1)
 
+    @property
+    def answers(self) -> Float[Tensor, "batch steps labels"]:
+        """The logits after each glimpse.
+
+        Raises:
+            ValueError: there was none.
+        """
+        if not self._answers:
+            raise ValueError("no glimpse was taken: the model sees whole sources")
+        return torch.stack(self._answers, 1)
+
     def add_steps(self, steps: "AttentionRecord") -> None:
         """Every site of `steps`, its calls joined to one: a pass that had to go query by query is still one pass.
 
@@ -85,18 +87,12 @@ class AttentionRecord:
             query = torch.cat(queries, 2) if queries else None
             self._looked[site].append(Looked(scores, weights, context, query, calls[0].keys, calls[0].values))
 
-    def instead(self, site: str, weights: Float[Tensor, "rows heads queries keys"]) -> Tensor:
-        """The weights to use: those given, but for a row that is overridden."""
-        override = self.override
-        if override is None or override.site != site:
-            return weights
-        row = override.query - sum(call.weights.size(2) for call in self.calls(site))
-        if not 0 <= row < weights.size(2):
-            return weights
-        given = override.weights.to(weights)[: weights.size(3)]
-        weights = weights.clone()
-        weights[:, override.head, row] = 0.0
-        weights[:, override.head, row, : given.numel()] = given
+    def for_steps(self) -> "AttentionRecord":
+        """An empty record of the same kind, for the steps of a pass, which `add_steps` joins."""
+        return AttentionRecord()
+
+    def instead(self, site: str, scores: Tensor, weights: Tensor) -> Tensor:
+        """The weights to use, given those that were computed, (rows, heads, queries, keys): these very ones."""
         return weights
 
     @property

@@ -100,10 +100,13 @@ def refuse_executable(path: Path, content: bytes | None = None) -> None:
     if content is None:
         try:
             with path.open("rb") as file:
-                content = file.read(8)
+                content = file.read(9)
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
-    if path.suffix.lower() in EXECUTABLE_SUFFIXES or content[:8].startswith(_EXECUTABLE_MAGIC):
+    # The length of a safetensors header may look like the start of a pickle; then a brace follows, and JSON is read.
+    is_safetensors = path.suffix == ".safetensors" and content[8:9] == b"{"
+    looks_executable = not is_safetensors and content[:8].startswith(_EXECUTABLE_MAGIC)
+    if path.suffix.lower() in EXECUTABLE_SUFFIXES or looks_executable:
         raise ModelError(
             f"{path}: a pickle or archive, which can run code when it is opened, so it was not opened; "
             "regard reads only safetensors"

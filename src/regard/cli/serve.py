@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,10 +84,12 @@ def serve(
     device: str,
     threads: int | None,
     open_browser: bool = False,
+    pictures: Sequence[Path] = (),
 ) -> int:
-    """Open the models, listen, and say where; the exit code.
+    """Open the models, listen, and say where; the exit code. The explorer page offers the `pictures`.
 
     Raises:
+        DataError: a picture cannot be read.
         UsageError: the address is taken or open to everybody, or a model is named wrongly.
         ModelError: a model cannot be opened.
     """
@@ -97,7 +101,7 @@ def serve(
     refuse_open_server(settings, insecure=insecure)
     places = [Place.parse(text) for text in models] or [Place.default()]
     sys.stderr.write(f"regard: opening {', '.join(place.name for place in places)}\n")
-    app = open_app(places, settings, device=_prepare(device, threads))
+    app = open_app(places, settings, device=_prepare(device, threads), pictures=pictures)
 
     def started(address: str) -> None:
         sys.stderr.write(f"regard: {address}{page} (Ctrl-C ends)\n")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regard.pipelines.classify_pictures import LookedAt, PictureClassification
 
 PICTURES = (".png", ".svg", ".pdf")
-TRACES = (".html", ".json")  # of captioners: every word with the regions it came from
+TRACES = (".html", ".json")  # the page, and its data
 
 
 def reads_pictures(model: Path) -> bool:
@@ -67,23 +67,25 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
 
 
 def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: int | None) -> None:
-    """The page, or the trace as JSON, of what a captioner says of a picture."""
+    """The page, or the trace as JSON, of what a model says of a picture."""
     from regard.checkpoint.model_folder import load_model
     from regard.cli.translate import find_device
     from regard.data.files import appearing
-    from regard.pipelines.caption import Captioner
-    from regard.pipelines.trace import trace_picture
-    from regard.protocol import Decodable
-    from regard.show.document import picture_document, with_details
+    from regard.pipelines.picture_input import read_inputs
+    from regard.show.document import with_details
     from regard.show.page import page
+    from regard.show.viewer import Wish, open_viewer
 
     loaded = load_model(model, device=find_device(device, threads=threads))
-    if not isinstance(loaded.model, Decodable):
-        raise _wrong_ending(output)
-    captioner = Captioner([loaded])
-    pixels = captioner.read(picture)
-    trace = trace_picture(captioner, pixels)
-    whole = with_details(picture_document(captioner, loaded, trace, pixels), trace)
+    found = next(read_inputs([picture], loaded.vocabularies.pictures))
+    if found.pixels is None:
+        raise DataError(found.notice or f"{picture} cannot be read")
+    viewer = open_viewer(loaded)
+    trace = viewer.trace(found.pixels, Wish())
+    made = viewer.document(trace, found.pixels)
+    if not trace.sites:
+        made["influence"] = viewer.influences(trace, found.pixels)
+    whole = with_details(made, trace)
     with appearing(output) as path:
         text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
         path.write_text(text, encoding="utf-8")
@@ -91,9 +93,7 @@ def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: in
 
 
 def _wrong_ending(output: Path) -> UsageError:
-    return UsageError(
-        f"--output {output}: the name must end in {', '.join(PICTURES)}, or for a captioner .html or .json"
-    )
+    return UsageError(f"--output {output}: the name must end in {', '.join((*PICTURES, *TRACES))}")
 
 
 def _text(looked: "LookedAt") -> str:

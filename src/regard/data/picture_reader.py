@@ -131,6 +131,11 @@ class PictureReader(Reader):
             done.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
         return np.asarray(done).reshape(self.shape)
 
+    def grid(self, num_regions: int) -> tuple[int, int]:
+        """Rows and columns of so many regions that tile this reader's pictures: those with the squarest regions."""
+        divisions = [(rows, num_regions // rows) for rows in range(1, num_regions + 1) if num_regions % rows == 0]
+        return min(divisions, key=lambda each: abs(np.log(self.height / each[0]) - np.log(self.width / each[1])))
+
     def tensor(self, pixels: NDArray[np.uint8]) -> Float[Tensor, "batch channels height width"]:
         """Fitted pixels (batch, height, width, channels) as a model sees them."""
         numbers = torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C"))

@@ -24,9 +24,9 @@ class WithCoverage:
         self._model = model
         self._beta = beta
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """The model's own state, and that nothing has been looked at yet."""
-        memory, carry = self._model.encode(source)
+        memory, carry = self._model.encode(source, record)
         nothing = torch.zeros(source.shape, device=source.device)
         return State((memory, source != PAD), (carry, nothing))
 

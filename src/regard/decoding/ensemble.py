@@ -23,9 +23,9 @@ class Ensemble:
             raise ValueError("an ensemble needs at least one model")
         self._models = list(models)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """The states of all members, side by side."""
-        states = [model.encode(source) for model in self._models]
+        states = [model.encode(source, record) for model in self._models]
         return State([state.memory for state in states], [state.carry for state in states])
 
     def step(

@@ -276,7 +276,7 @@ class ByteNet(Model):
         joined = 0 if self.decoder.join is None else of_matrices(self.decoder.join, rows * target)
         return encoded + decoded + joined + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         memory = self.encoder(source)
         return State(memory, self.decoder.start(memory))

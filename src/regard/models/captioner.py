@@ -131,7 +131,7 @@ class Captioner(WithPictureEncoder, Model):
         """Teacher forcing."""
         memory, states = self.encode(batch.source)
         embedded = self.dropout(self.embedding(batch.decoder_input))
-        steps = AttentionRecord(None if record is None else record.override)
+        steps = AttentionRecord() if record is None else record.for_steps()
         hidden, contexts, _ = follow(self.recurrent, embedded, states, lambda h: self.look(h, memory, steps))
         looked = AttentionRecord()
         looked.add_steps(steps)
@@ -154,7 +154,7 @@ class Captioner(WithPictureEncoder, Model):
             total += of_matrices(self.readout, rows * words)
         return total + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """Read pictures (batch, channels, height, width), or regions (batch, regions, D) that were read before."""
         regions: Tensor = self.encoder(source) if source.ndim == 4 else source
         mean = regions.mean(1)

@@ -110,7 +110,7 @@ class TransformerCaptioner(WithPictureEncoder, Model):
             states = layer(states, memory, record)
         return Output(self.norm(states), self.readout)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """Read pictures, or regions that were read before; project them to every layer's keys and values."""
         regions: Tensor = self.encoder(source) if source.ndim == 4 else source
         regions = self.dropout(self.into(regions) + self.region_positions)

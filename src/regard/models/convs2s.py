@@ -292,7 +292,7 @@ class ConvS2S(Model):
         ends += of_matrices(decoder.enter, rows * target) + of_matrices(decoder.leave, rows * target)
         return encoded + decoded + ends + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         memory = self._remember(source)
         return State(memory, self.decoder.start(len(source), memory.keys))

@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         self, tokens: Int[Tensor, "batch length"], memory: Memory, record: AttentionRecord | None
     ) -> Float[Tensor, "batch length size"]:
         """The top layer's h, all tokens given (teacher forcing)."""
-        steps = None if record is None else AttentionRecord()
+        steps = None if record is None else record.for_steps()
         words, lowest = self.embedding(tokens), self.layers[0].recurrent
         start = self.start(len(tokens))[0]
         hidden, contexts, _ = follow(lowest, words, start, lambda query: self._look(query, memory, steps))
@@ -256,7 +256,7 @@ class DeepAtt(Model):
         decoded = self.decoder.flops(rows, batch.labels.size(1), source)
         return self.encoder.flops(rows * source) + decoded + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         return State(self._remember(source), self.decoder.start(len(source)))
 

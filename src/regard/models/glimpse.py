@@ -159,10 +159,11 @@ class GlimpseModel(Model):
             elif number:
                 location, step = self._next(state)
                 steps.append(step)
-            if record is not None:
-                record.add_glimpse(self.sensor.boxes((pictures.size(-2), pictures.size(-1)), location))
             glimpse = self.glimpse(self.sensor(pictures, location).flatten(1), location)
             state = functional.relu(self.from_state(state) + self.from_glimpse(glimpse))
+            if record is not None:
+                sides = pictures.size(-2), pictures.size(-1)
+                record.add_glimpse(self.sensor.boxes(sides, location), self.readout(state))
         return state, steps
 
     def _next(self, state: Tensor) -> tuple[Locations, Step]:

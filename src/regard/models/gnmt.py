@@ -104,7 +104,7 @@ class Decoder(nn.Module):
         self, tokens: Int[Tensor, "batch length"], memory: Memory, record: AttentionRecord | None
     ) -> Float[Tensor, "batch length size"]:
         """The top layer's states, all tokens given (teacher forcing)."""
-        steps = None if record is None else AttentionRecord(record.override)
+        steps = None if record is None else record.for_steps()
         bottom, *_ = self.start(len(tokens))
         embedded = self.dropout(self.embedding(tokens))
         states, contexts, _ = follow(self.bottom, embedded, bottom, lambda query: self._look(query, memory, steps))
@@ -170,7 +170,7 @@ class GNMT(Model):
         looked += decoder.attention.score.key_flops(rows * source)
         return encoded + decoded + looked + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         return State(self._memory(source), self.decoder.start(len(source)))
 

@@ -79,7 +79,7 @@ class LanguageModel(Model):
         """Operations of `forward`, which reads padding too."""
         return self.reader.flops(batch.decoder_input.numel()) + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Nothing is read yet."""
         return State(None, self.reader.start(len(source)))
 

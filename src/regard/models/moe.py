@@ -235,7 +235,7 @@ class MixtureOfExperts(Model):
         self._decode(batch, None, routings)
         return routings
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once."""
         return State(self._remember(source, None), self.decoder.start(len(source)))
 

@@ -189,7 +189,7 @@ class Decoder(nn.Module):
         self, embedded: Tensor, memory: Memory | None, carry: Carry, record: AttentionRecord | None
     ) -> Tensor:
         """With input feeding, a step needs what the step before it has seen."""
-        looks = None if record is None else AttentionRecord(record.override)
+        looks = None if record is None else record.for_steps()
         outputs = []
         for inputs in embedded.unbind(1):
             output, carry = self._advance(inputs, memory, carry, looks)
@@ -241,7 +241,7 @@ class Seq2Seq(Model):
         looked = 0 if self.decoder.attend is None else self.decoder.attend.flops(rows, target, source)
         return encoder + decoder + looked + of_matrices(self.readout, batch.num_target_tokens)
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source once; the memory is None where there is no attention."""
         states, final = self.encoder(source)
         attend = self.decoder.attend

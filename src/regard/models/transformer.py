@@ -198,9 +198,9 @@ class Transformer(Model):
         self._decode(batch, None, routings)
         return routings
 
-    def encode(self, source: Int[Tensor, "batch length"]) -> State:
+    def encode(self, source: Int[Tensor, "batch length"], record: AttentionRecord | None = None) -> State:
         """Read the source; project it to every decoder layer's keys and values, once a sentence."""
-        memories = self._memories(source, None, None)
+        memories = self._memories(source, record, None)
         return State(memories, tuple(Past(memory.keys[:, :, :0], memory.values[:, :, :0]) for memory in memories))
 
     def step(

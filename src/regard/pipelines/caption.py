@@ -88,6 +88,7 @@ class Captioner:
         self.vocabularies = first.vocabularies
         self.reader = first.vocabularies.pictures
         self.search = first.search
+        self.loaded = list(loaded)
         self._models = [model.model.eval() for model in loaded]
         decodable = [model for model in self._models if isinstance(model, Decodable)]
         if len(decodable) < len(loaded):
@@ -210,13 +211,7 @@ class Captioner:
         if site not in watched.sites:
             raise UsageError(f"there is no attention {site!r}; there are {', '.join(watched.sites)}")
         weights = watched.sites[site].mean(0)[: len(watched.target) - 1]  # without `EOS`
-        return weights.unflatten(1, self.grid(weights.size(1)))
-
-    def grid(self, num_regions: int) -> tuple[int, int]:
-        """Rows and columns of so many regions that tile the reader's pictures: those with the squarest regions."""
-        height, width = self.reader.height, self.reader.width
-        divisions = [(rows, num_regions // rows) for rows in range(1, num_regions + 1) if num_regions % rows == 0]
-        return min(divisions, key=lambda each: abs(np.log(height / each[0]) - np.log(width / each[1])))
+        return weights.unflatten(1, self.reader.grid(weights.size(1)))
 
     def _caption(self, image: str, pixels: Pixels, hypothesis: Hypothesis) -> Caption:
         return Caption(

@@ -101,6 +101,11 @@ class Classifier:
         return cls([load_model(folder, device=device) for folder in folders])
 
     @property
+    def model(self) -> Labeller:
+        """The first model: the one whose attention is shown."""
+        return self._models[0]
+
+    @property
     def gives_tags(self) -> bool:
         """Whether every word gets a label."""
         return self.vocabularies.target.kind == "tags"

@@ -18,6 +18,7 @@ from regard.errors import UsageError
 from regard.pipelines.classify import labellers
 from regard.pipelines.label import best_labels, label_pictures, rows_of_pictures
 from regard.pipelines.picture_input import SeenPicture, read_inputs
+from regard.protocol import Labeller
 from regard.symbols import NAMES
 
 
@@ -89,6 +90,11 @@ class PictureClassifier:
         if not folders:
             raise UsageError("name a model folder with -m")
         return cls([load_model(folder, device=device) for folder in folders])
+
+    @property
+    def model(self) -> Labeller:
+        """The first model: the one whose attention is shown."""
+        return self._models[0]
 
     def classify(self, paths: Iterable[str | Path]) -> list[PictureClassification]:
         """One classification for each picture of files, folders and IDX files, in order.

@@ -12,12 +12,14 @@ from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
+from regard.checkpoint.shipped import examples
 from regard.serve import explorer, labels, libretranslate, native, openai, operations, pictures
 from regard.serve.bodies import StrictRoute
 from regard.serve.described import DescribedApi
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import Guard
 from regard.serve.models import Models, Place
+from regard.serve.offered import OfferedPictures
 from regard.serve.settings import Settings
 from regard.serve.worker import Worker
 
@@ -25,19 +27,31 @@ STATIC = files("regard.serve")
 SPARE_THREADS = 8
 
 
-def open_app(places: Sequence[Place], settings: Settings | None = None, *, device: str = "cpu") -> Guard:
+def open_app(
+    places: Sequence[Place],
+    settings: Settings | None = None,
+    *,
+    device: str = "cpu",
+    pictures: Sequence[Path] = (),
+) -> Guard:
     """Open the models at `places` and serve them: `uvicorn.run(open_app([Place.parse("runs/small:en-de")]))`.
+
+    The explorer page offers the `pictures` of files and folders to choose from, or if none are given those that the
+    models bring along.
 
     Raises:
         ModelError: a model cannot be opened.
+        DataError: a picture cannot be read.
         UsageError: two models have one name.
     """
     settings = settings or Settings()
     worker = Worker(batch_size=settings.batch_size, max_queue=settings.max_queue)
-    return create_app(Models(places, worker, device=device), settings)
+    models = Models(places, worker, device=device)
+    brought = [path for loaded in models.loaded.values() for path in examples(loaded.folder)]
+    return create_app(models, settings, OfferedPictures(pictures or brought))
 
 
-def create_app(models: Models, settings: Settings) -> Guard:
+def create_app(models: Models, settings: Settings, offered: OfferedPictures | None = None) -> Guard:
     """The application that serves `models`. When its server stops, so does their worker."""
 
     @asynccontextmanager
@@ -57,7 +71,7 @@ def create_app(models: Models, settings: Settings) -> Guard:
     )
     api.router.route_class = StrictRoute
     add_error_handlers(api)
-    for router in _routers(models, settings):
+    for router in _routers(models, settings, offered or OfferedPictures()):
         api.include_router(router)
     api.add_api_route("/", _to_the_page, include_in_schema=False)
     api.add_api_route("/docs", _to_the_docs, include_in_schema=False)
@@ -66,7 +80,7 @@ def create_app(models: Models, settings: Settings) -> Guard:
     return Guard(api, settings, models.worker.metrics, drain=models.worker.drain)
 
 
-def _routers(models: Models, settings: Settings) -> list[APIRouter]:
+def _routers(models: Models, settings: Settings, offered: OfferedPictures) -> list[APIRouter]:
     return [
         libretranslate.router(models, settings),
         native.router(models, settings),
@@ -74,7 +88,7 @@ def _routers(models: Models, settings: Settings) -> list[APIRouter]:
         pictures.router(models),
         openai.router(models),
         operations.router(models),
-        explorer.router(models),
+        explorer.router(models, settings, offered),
     ]
 
 

@@ -4,111 +4,36 @@ A trace stays here under a random number while it is looked at, so that the page
 many to send at once: the numbers behind the weights of one attention.
 """
 
-import secrets
-import threading
-from collections import OrderedDict
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import orjson
-import torch
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
 
-from regard.attention.record import Override
 from regard.errors import UsageError
-from regard.pipelines.trace import SentenceTrace, next_token_distributions, trace_sentence
-from regard.pipelines.translate import Translator
+from regard.pipelines.picture_input import SeenPicture
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import ApiError
-from regard.serve.models import Models, ServedModel
-from regard.show.document import Document, describe, details, document, influences, with_details
+from regard.serve.looking import (
+    ComparePictureRequest,
+    CompareRequest,
+    Kept,
+    Kepts,
+    LookRequest,
+    PictureRequest,
+    TraceRequest,
+)
+from regard.serve.models import Models
+from regard.serve.offered import OfferedPictures
+from regard.serve.pictures import seen_picture
+from regard.serve.queued import in_worker
+from regard.serve.settings import Settings
+from regard.show.document import Document, describe, details, with_details
 from regard.show.page import SERVED_POLICY, page
+from regard.show.viewer import Viewer, Wish, open_viewer
 from regard.symbols import BOS, EOS, PAD
 from regard.training.information import js_divergence
 
-MOST_TRACES = 64
-MOST_BYTES = 512 << 20  # of all traces kept
-LONGEST_TEXT = 5_000  # characters
-WIDEST_BEAM = 50
 EXAMPLE = "A man plays guitar on the stage."
-
-Weights = Annotated[list[float], Field(min_length=1, max_length=4096)]
-
-
-class OverrideRequest(BaseModel):
-    """Weights to use instead of the model's own: see `regard.attention.record.Override`."""
-
-    model_config = ConfigDict(extra="forbid")
-    site: str
-    head: int = Field(ge=0)
-    query: int = Field(ge=0)
-    weights: Weights
-
-
-class SearchRequest(BaseModel):
-    """Settings of the search that the page can change; the others are the model's own."""
-
-    model_config = ConfigDict(extra="forbid")
-    beam_size: int | None = Field(None, ge=1, le=WIDEST_BEAM)
-    length_penalty: float | None = Field(None, ge=0, le=5)
-
-
-class TraceRequest(BaseModel):
-    """A sentence to look at. Its output begins with `prefix`: words, or ids of the target vocabulary."""
-
-    model_config = ConfigDict(extra="forbid")
-    text: str = Field(max_length=LONGEST_TEXT)
-    model: str | None = None
-    prefix: str | Annotated[list[int], Field(max_length=1024)] = ""
-    override: OverrideRequest | None = None
-    search: SearchRequest = Field(default_factory=lambda: SearchRequest(beam_size=None, length_penalty=None))
-
-
-class CompareRequest(TraceRequest):
-    """The same sentence to two models."""
-
-    other: str
-
-
-class Kept(NamedTuple):
-    """A trace that somebody looks at."""
-
-    model: ServedModel
-    trace: SentenceTrace
-    document: Document
-    size: int
-
-
-class Kepts:
-    """The traces looked at last, by number; the oldest make room. Many threads use it."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def add(self, kept: Kept) -> str:
-        """Keep it; its number."""
-        number = secrets.token_hex(16)
-        with self._lock:
-            self._kept[number] = kept
-            while len(self._kept) > 1 and (len(self._kept) > MOST_TRACES or self._bytes() > MOST_BYTES):
-                self._kept.popitem(last=False)
-        return number
-
-    def get(self, number: str) -> Kept:
-        """The trace of that number.
-
-        Raises:
-            ApiError: there is none, or not any more.
-        """
-        with self._lock:
-            if number not in self._kept:
-                raise ApiError(404, "this sentence is not kept any more; ask for it again")
-            self._kept.move_to_end(number)
-            return self._kept[number]
-
-    def _bytes(self) -> int:
-        return sum(kept.size for kept in self._kept.values())
 
 
 def page_router() -> APIRouter:
@@ -123,113 +48,178 @@ def page_router() -> APIRouter:
     return routes
 
 
-def router(models: Models) -> APIRouter:
+def router(models: Models, settings: Settings, offered: OfferedPictures) -> APIRouter:
     """The routes under `/api/v1`."""
-    routes, kepts = APIRouter(prefix="/api/v1", route_class=StrictRoute, tags=["explorer"]), Kepts()
+    routes, explorer = (
+        APIRouter(prefix="/api/v1", route_class=StrictRoute, tags=["explorer"]),
+        Explorer(models, offered),
+    )
 
     @routes.get("/models")
     def list_models() -> Response:
-        """The models by name, each with a sentence to begin with."""
-        return _json({"models": [_description(model) for model in models]})
+        """The models by name, each with something to begin with; the pictures to choose from."""
+        most = (settings.max_picture - 4096) * 3 // 4  # of a file, whose bytes come in base64
+        return _json(
+            {
+                "models": explorer.descriptions(),
+                "pictures": offered.thumbnails,
+                "pictures_left_out": offered.left_out,
+                "most_picture_bytes": most,
+            }
+        )
 
     @routes.post("/trace")
     def trace(request: TraceRequest) -> Response:
         """Everything there is to see of one sentence; `id` is the number under which more can be asked."""
-        return _json(_look(models, kepts, request, request.model))
+        return _json(explorer.one(request, request.text))
 
     @routes.post("/compare")
     def compare(request: CompareRequest) -> Response:
-        """The same of two models, and how far apart their next-token distributions are on what the first one said."""
-        first, second = (_look(models, kepts, request, name) for name in (request.model, request.other))
-        divergence, reason = _divergence(kepts.get(first["id"]), models.get(request.other))
-        return _json({"trace": first, "other": second, "divergence": divergence, "reason": reason})
+        """The same of two models, and how far apart their distributions are on what the first one said."""
+        return _json(explorer.two(request, request.text, request.other))
+
+    @routes.post("/picture/trace")
+    def picture_trace(request: PictureRequest) -> Response:
+        """Everything there is to see of one picture."""
+        return _json(explorer.one(request, request.picture))
+
+    @routes.post("/picture/compare")
+    def picture_compare(request: ComparePictureRequest) -> Response:
+        """The same picture to two models."""
+        return _json(explorer.two(request, request.picture, request.other))
 
     @routes.get("/trace/{number}/sites/{site}")
     def site_details(number: str, site: str) -> Response:
         """What the weights and the context of one attention were made of."""
-        seen = kepts.get(number).trace.sites.get(site)
+        seen = explorer.kepts.get(number).trace.sites.get(site)
         if seen is None:
             raise ApiError(404, "this model has no such attention")
         return _json(details(seen))
 
     @routes.get("/trace/{number}/influence")
-    def word_influence(number: str) -> Response:
-        """Nats that each target token loses without each source word."""
-        kept = kepts.get(number)
-        return _json(kept.model.engine.call(lambda: influences(kept.model.translator, kept.trace)))
+    def influence(number: str) -> Response:
+        """Nats that each step loses without each word of the source, or each region of the picture."""
+        return _json(explorer.influences(explorer.kepts.get(number)))
 
     @routes.get("/trace/{number}/page")
     def whole_page(number: str) -> Response:
-        """The page with this sentence in it, which needs no server."""
-        kept = kepts.get(number)
+        """The page with this trace in it, which needs no server."""
+        kept = explorer.kepts.get(number)
         text = page(with_details(kept.document, kept.trace))
         return Response(text, media_type="text/html; charset=utf-8", headers={"content-security-policy": "sandbox"})
 
     return routes
 
 
-def _look(models: Models, kepts: Kepts, request: TraceRequest, name: str | None) -> Document:
-    """Trace the sentence in the worker's thread and keep what came out."""
-    model = models.get(name)
-    prefix = _prefix(request, models.get(request.model), model)
-    settings = {key: value for key, value in request.search.model_dump().items() if value is not None}
+class Explorer:
+    """Looks with every model of a server, in its worker's thread, and keeps what is seen."""
 
-    def work() -> tuple[SentenceTrace, Document]:
-        override = None if request.override is None or name != request.model else _override(request.override)
-        trace = trace_sentence(model.translator, request.text, prefix=prefix, override=override, **settings)
-        return trace, document(model.translator, trace, text=request.text, name=model.name)
+    def __init__(self, models: Models, offered: OfferedPictures) -> None:
+        self.kepts = Kepts()
+        self._viewers: dict[str, Viewer[Any]] = {name: open_viewer(loaded) for name, loaded in models.loaded.items()}
+        self._offered = offered
+        self._call = in_worker(models.worker)
 
-    trace, made = model.engine.call(work)
-    number = kepts.add(Kept(model, trace, made, _size(trace)))
-    return {"id": number, **made}
+    def descriptions(self) -> list[Document]:
+        """The models by name."""
+        return [_description(name, viewer) for name, viewer in self._viewers.items()]
+
+    def one(self, request: LookRequest, source: str | int) -> Document:
+        """A trace and its number."""
+        name = self._name(request.model)
+        return self._look(name, source, request, asked=self._viewers[name])
+
+    def two(self, request: LookRequest, source: str | int, other: str) -> Document:
+        """Two traces, and how far apart they are."""
+        first, second = self._name(request.model), self._name(other)
+        if _reads_pictures(self._viewers[first]) != _reads_pictures(self._viewers[second]):
+            raise UsageError(f"{first} and {second} cannot be compared: one reads pictures, the other text")
+        asked = self._viewers[first]
+        trace = self._look(first, source, request, asked=asked)
+        same = request if second == first else request.model_copy(update={"override": None})
+        beside = self._look(second, source, same, asked=asked)
+        divergence, reason = self._divergence(self.kepts.get(trace["id"]), self.kepts.get(beside["id"]))
+        return {"trace": trace, "other": beside, "divergence": divergence, "reason": reason}
+
+    def influences(self, kept: Kept) -> Document:
+        """See `Viewer`."""
+        return self._call(lambda: kept.viewer.influences(kept.trace, kept.source))
+
+    def _name(self, name: str | None) -> str:
+        if not self._viewers:
+            raise UsageError("no model here has anything to show")
+        if name is not None and name not in self._viewers:
+            raise UsageError(f"there is no such model; there are {', '.join(self._viewers)}")
+        return next(iter(self._viewers)) if name is None else name
+
+    def _look(self, name: str, given: str | int, request: LookRequest, *, asked: Viewer[Any]) -> Document:
+        viewer = self._viewers[name]
+        source, notice = self._source(viewer, name, given, request)
+        override = None if request.override is None else request.override.override()
+        wish = Wish(_prefix(request, asked, viewer), override, request.search.settings())
+
+        def work() -> Kept:
+            trace = viewer.trace(source, wish)
+            return Kept(viewer, source, trace, viewer.document(trace, source, name) | {"notice": notice})
+
+        kept = self._call(work)
+        return {"id": self.kepts.add(kept), **kept.document}
+
+    def _source(self, viewer: Viewer[Any], name: str, given: str | int, request: LookRequest) -> tuple[Any, str | None]:
+        if _reads_pictures(viewer) != isinstance(request, PictureRequest):
+            wanted = "a picture" if _reads_pictures(viewer) else "a text"
+            raise UsageError(f"{name} reads {wanted}")
+        if not isinstance(request, PictureRequest):
+            return given, None
+        reader = viewer.loaded.vocabularies.pictures
+        seen: SeenPicture = self._offered.seen(given, reader) if isinstance(given, int) else seen_picture(given, reader)
+        return seen.pixels, seen.notice
+
+    def _divergence(self, first: Kept, second: Kept) -> tuple[list[float] | None, str | None]:
+        """JSD in nats of two models at every step of what the first one said; or why there is none."""
+        if first.viewer.loaded.vocabularies.target != second.viewer.loaded.vocabularies.target:
+            return None, "The two models have different vocabularies, so what they say cannot be compared step by step."
+
+        def work() -> tuple[list[float] | None, str | None]:
+            p, q = (kept.viewer.distributions(first.trace, kept.source) for kept in (first, second))
+            if p.shape != q.shape:
+                return None, "The two models take different numbers of steps, so these cannot be compared one by one."
+            return js_divergence(p, q).tolist(), None
+
+        return self._call(work)
 
 
-def _override(given: OverrideRequest) -> Override:
-    return Override(given.site, given.head, given.query, torch.tensor(given.weights))
+def _reads_pictures(viewer: Viewer[Any]) -> bool:
+    return viewer.loaded.vocabularies.reads_pictures
 
 
-def _prefix(request: TraceRequest, asked: ServedModel, model: ServedModel) -> str | list[int]:
-    """The beginning of the output for `model`; ids are those of `asked`, and words where the two differ."""
+def _prefix(request: LookRequest, asked: Viewer[Any], viewer: Viewer[Any]) -> str | list[int]:
+    """The beginning of the output for `viewer`; ids are those of `asked`, and words where the two differ."""
     if isinstance(request.prefix, str):
         return request.prefix
-    tokenizer = asked.translator.vocabularies.target
+    tokenizer = asked.loaded.vocabularies.target
     if any(not 0 <= token < tokenizer.size or token in (PAD, BOS, EOS) for token in request.prefix):
         raise UsageError("prefix: these are not ids of words in the target vocabulary")
-    if model.translator.vocabularies.target == tokenizer:
+    if viewer.loaded.vocabularies.target == tokenizer:
         return request.prefix
     return tokenizer.decode(request.prefix)
 
 
-def _divergence(first: Kept, other: ServedModel) -> tuple[list[float] | None, str | None]:
-    """JSD in nats of the two models' distributions at every step of the first one's output; or why there is none."""
-    if first.model.translator.vocabularies != other.translator.vocabularies:
-        return None, "The two models have different vocabularies, so their next tokens cannot be compared one by one."
-    pair = first.trace.source, first.trace.target[:-1]
-
-    def work() -> list[float]:
-        p, q = (next_token_distributions(each.translator.loaded[0].model, *pair) for each in (first.model, other))
-        return js_divergence(p, q).tolist()
-
-    return other.engine.call(work), None
+def _description(name: str, viewer: Viewer[Any]) -> Document:
+    reads = "picture" if _reads_pictures(viewer) else "text"
+    example = "" if reads == "picture" else _example(viewer)
+    return describe(viewer.loaded, name) | {
+        "reads": reads,
+        "says": viewer.says,
+        "verb": viewer.verb,
+        "example": example,
+    }
 
 
-def _description(model: ServedModel) -> dict[str, Any]:
-    return describe(model.translator.loaded[0], model.name) | {"example": _example(model.translator)}
-
-
-def _example(translator: Translator) -> str:
+def _example(viewer: Viewer[Any]) -> str:
     """A sentence to begin with, or a word where the model spells."""
-    source = translator.vocabularies.source_tokenizer
-    ids = source.encode(EXAMPLE)
+    ids = viewer.loaded.vocabularies.source_tokenizer.encode(EXAMPLE)
     return EXAMPLE if len(ids) < len(EXAMPLE) * 2 // 3 else "attention"
-
-
-def _size(trace: SentenceTrace) -> int:
-    """Bytes of its tensors, about."""
-    return sum(
-        4 * (seen.weights.numel() * 2 + 3 * seen.context.numel() + (0 if seen.values is None else seen.values.numel()))
-        for seen in trace.sites.values()
-    )
 
 
 def _json(content: Any) -> Response:

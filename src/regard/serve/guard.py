@@ -32,7 +32,7 @@ OPEN = ("/health", "/health/live", "/health/ready")
 ALWAYS = (*OPEN, "/metrics")
 # LibreTranslate's clients send their key in the body, where the route looks for it.
 KEY_IN_BODY = ("/translate", "/detect", "/languages", "/translate_file")
-PICTURES = ("/v1/caption", "/v1/classify/picture")
+PICTURES = ("/v1/caption", "/v1/classify/picture", "/api/v1/picture/trace", "/api/v1/picture/compare")
 LONGEST_ADDRESS = 8 << 10
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 

@@ -37,9 +37,9 @@ class Interruptible:
         self._num_steps = 0
         self._has_listeners = any(listener is not None for listener in listeners)
 
-    def encode(self, source: Tensor) -> State:
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
         """The model's own state, with the number of each sentence and, where somebody listens, what was said."""
-        memory, carry = self._model.encode(source)
+        memory, carry = self._model.encode(source, record)
         sentences = torch.arange(source.size(0), device=source.device)
         nothing = torch.empty(source.size(0), 0, dtype=torch.long, device=source.device)
         said = nothing if self._has_listeners else None

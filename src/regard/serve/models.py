@@ -195,9 +195,8 @@ class Models:
             if names.count(name) > 1:
                 raise UsageError(f"two models are called {name}; give them names: first=FOLDER second=FOLDER")
         self.worker = worker
-        self.all: dict[str, Served] = {
-            place.name: _serve(place, load_model(place.folder, device=device), worker) for place in places
-        }
+        self.loaded = {place.name: load_model(place.folder, device=device) for place in places}
+        self.all: dict[str, Served] = {place.name: _serve(place, self.loaded[place.name], worker) for place in places}
         for name in names:
             worker.metrics.models.labels(name).set(1)
 

@@ -23,9 +23,13 @@ from regard.decoding.penalties import LengthPenalty
 from regard.decoding.trace import Choice
 from regard.layers.experts import Routing
 from regard.pipelines.caption import Captioner, Pixels
+from regard.pipelines.classify import Classifier
+from regard.pipelines.classify_pictures import HasGrid, PictureClassifier
 from regard.pipelines.trace import Seen, SentenceTrace, Step, influence
+from regard.pipelines.trace_labels import label_influence
 from regard.pipelines.translate import Translator
-from regard.show.lessons import lessons
+from regard.show.glimpse_lessons import glimpse_lessons
+from regard.show.lessons import label_lessons, lessons
 from regard.show.picture import in_colour
 from regard.show.sentence import Side, side_of
 from regard.symbols import BOS, EOS
@@ -35,6 +39,7 @@ FORMAT = 1
 INFLUENCE_UP_TO = 40
 # Characters of numbers behind the weights that a file may have; of a sentence of 100 words it holds a part.
 MOST_DETAILS = 24 << 20
+COARSE = 8  # rows and columns of the regions of a picture that is seen as a whole
 Document = dict[str, Any]
 
 
@@ -45,24 +50,58 @@ def document(translator: Translator, trace: SentenceTrace, *, text: str, name: s
         "model": describe(translator.loaded[0], name),
         "text": text,
     }
-    if not any(site.endswith(".cross") for site in trace.sites) and len(set(source.words)) <= INFLUENCE_UP_TO:
+    has_cross = any(site.endswith(".cross") for site in trace.sites)
+    if not has_cross and 1 < len(set(source.words)) <= INFLUENCE_UP_TO:
         made["influence"] = influences(translator, trace)
     return made
 
 
-def picture_document(captioner: Captioner, loaded: LoadedModel, trace: SentenceTrace, pixels: Pixels) -> Document:
+def label_document(classifier: Classifier, trace: SentenceTrace, *, text: str, name: str = "") -> Document:
+    """The same of a text that got a label, or its words tags."""
+    source = side_of(classifier.vocabularies.source_tokenizer, trace.source)
+    made = _document(trace, classifier.vocabularies.target, source) | {
+        "model": describe(classifier.loaded[0], name),
+        "text": text,
+        "steps_are": "tag" if classifier.gives_tags else "label",
+    }
+    if len(set(source.words)) <= INFLUENCE_UP_TO:
+        made["influence"] = label_influences(classifier, trace)
+    return made
+
+
+def picture_document(
+    pictured: Captioner | PictureClassifier, trace: SentenceTrace, pixels: Pixels, *, name: str = ""
+) -> Document:
     """The same of a picture: its regions are the keys, and `picture` is what the model saw of it."""
-    regions = next((seen.weights.size(2) for site, seen in trace.sites.items() if site.endswith(".cross")), 1)
-    rows, columns = captioner.grid(regions)
-    names = [f"row {row + 1}, column {column + 1}" for row in range(rows) for column in range(columns)]
-    source, file = Side(names, list(range(regions))), BytesIO()
+    grid, file = grid_of(pictured, trace), BytesIO()
+    names = [f"row {row + 1}, column {column + 1}" for row in range(grid[0]) for column in range(grid[1])]
     Image.fromarray(in_colour(pixels)).save(file, format="PNG")
     address = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-    return _document(trace, captioner.vocabularies.target, source) | {
-        "model": describe(loaded),
+    made = _document(trace, pictured.vocabularies.target, Side(names, list(range(len(names))))) | {
+        "model": describe(pictured.loaded[0], name),
         "text": "",
-        "picture": {"address": address, "rows": rows, "columns": columns},
+        "picture": {
+            "address": address,
+            "height": pictured.reader.height,
+            "width": pictured.reader.width,
+            "rows": grid[0],
+            "columns": grid[1],
+        },
     }
+    if trace.search is None:
+        made["steps_are"] = "label" if trace.glimpses is None else "glimpse"
+    if trace.glimpses is not None:
+        made["glimpses"] = array(trace.glimpses)
+    return made
+
+
+def grid_of(pictured: Captioner | PictureClassifier, trace: SentenceTrace) -> tuple[int, int]:
+    """Rows and columns of a picture's regions: those that the model attends to, else some to be left out."""
+    to_source = [seen for site, seen in trace.sites.items() if sides_of(kind_of(site)[0])[1] == "source"]
+    if not to_source:
+        return min(COARSE, pictured.reader.height), min(COARSE, pictured.reader.width)
+    model = pictured.model
+    return model.grid if isinstance(model, HasGrid) else pictured.reader.grid(to_source[0].weights.size(2))
 
 
 def _document(trace: SentenceTrace, tokenizer: Tokenizer, source: Side) -> Document:
@@ -72,7 +111,7 @@ def _document(trace: SentenceTrace, tokenizer: Tokenizer, source: Side) -> Docum
     return {
         "format": FORMAT,
         "version": regard.__version__,
-        "translation": tokenizer.decode(trace.target),
+        "translation": tokenizer.decode(trace.hypothesis.tokens),
         "score": trace.hypothesis.score,
         "normalised": trace.hypothesis.normalised,
         "sides": {which: {"pieces": side.pieces, "words": side.words} for which, side in sides.items()},
@@ -80,14 +119,24 @@ def _document(trace: SentenceTrace, tokenizer: Tokenizer, source: Side) -> Docum
         "others": [_other(tokenizer, other) for other in trace.others],
         "steps": [_step(tokenizer, step) for step in trace.steps],
         "tree": _tree(tokenizer, trace),
-        "search": trace.search.model_dump(mode="json"),
+        "search": None if trace.search is None else trace.search.model_dump(mode="json"),
+        "steps_are": "token",
         "sites": [_site(name, seen) for name, seen in trace.sites.items()],
         "experts": [_routing(routing) for routing in trace.routings],
         "handed_over": None if trace.handed_over is None else array(trace.handed_over),
         "influence": None,
         "picture": None,
-        "lessons": lessons(trace, source=source, target=target, said=said),
+        "glimpses": None,
+        "lessons": _lessons(trace, source, target, said),
     }
+
+
+def _lessons(trace: SentenceTrace, source: Side, target: Side, said: Side) -> list[Document]:
+    if trace.glimpses is not None:
+        return glimpse_lessons(trace, target.pieces)
+    if trace.search is None:
+        return label_lessons(trace, source=source, target=target)
+    return lessons(trace, source=source, target=target, said=said)
 
 
 def describe(loaded: LoadedModel, name: str = "") -> Document:
@@ -135,6 +184,12 @@ def influences(translator: Translator, trace: SentenceTrace) -> Document:
     return array(influence(translator.loaded[0].model, trace.source, words, trace.target[:-1]))
 
 
+def label_influences(classifier: Classifier, trace: SentenceTrace) -> Document:
+    """Nats that each label loses without each word."""
+    words = side_of(classifier.vocabularies.source_tokenizer, trace.source).words
+    return array(label_influence(classifier, trace.source, words, trace.target))
+
+
 def array(tensor: Tensor) -> Document:
     """The numbers of `tensor`, bit for bit as float32."""
     numbers = tensor.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4")
@@ -142,14 +197,20 @@ def array(tensor: Tensor) -> Document:
 
 
 def kind_of(site: str) -> tuple[str, int]:
-    """`decoder.3.cross` is ("cross", 3); self-attention is named after its half of the model."""
-    half, *middle, kind = site.split(".")
-    return (kind if kind == "cross" else half), int(middle[0]) if middle and middle[0].isdigit() else 0
+    """`decoder.3.cross` is ("cross", 3); self-attention is named after its half of the model, `pool` is just that."""
+    half, *rest = site.split(".")
+    kind = "cross" if rest and rest[-1] == "cross" else half
+    return kind, int(rest[0]) if len(rest) > 1 and rest[0].isdigit() else 0
+
+
+def sides_of(kind: str) -> tuple[str, str]:
+    """Along which of a document's sides the queries and the keys of such an attention stand."""
+    return {"encoder": ("source", "source"), "decoder": ("target", "said")}.get(kind, ("target", "source"))
 
 
 def _site(name: str, seen: Seen) -> Document:
     kind, layer = kind_of(name)
-    queries, keys = {"encoder": ("source", "source"), "decoder": ("target", "said")}.get(kind, ("target", "source"))
+    queries, keys = sides_of(kind)
     return {
         "name": name,
         "kind": kind,
@@ -158,6 +219,7 @@ def _site(name: str, seen: Seen) -> Document:
         "keys": keys,
         "weights": array(seen.weights),
         "difference": seen.difference,
+        "takes_greatest": seen.takes_greatest,
         "form": "unknown" if seen.summands is None else "dot" if seen.summands.energy is None else "additive",
     }
 
@@ -176,7 +238,7 @@ def _step(tokenizer: Tokenizer, step: Step) -> Document:
         "log_total": step.log_total,
         "entropy": step.entropy,
         "alternatives": [
-            {"token": each.token, "piece": piece, "log_prob": each.log_prob}
+            {"token": each.token, "piece": piece, "log_prob": each.log_prob, "chance": each.chance}
             for each, piece in zip(step.alternatives, pieces, strict=True)
         ],
     }
@@ -193,6 +255,8 @@ def _other(tokenizer: Tokenizer, hypothesis: Hypothesis) -> Document:
 
 def _tree(tokenizer: Tokenizer, trace: SentenceTrace) -> list[list[Document]]:
     """Every choice of every step; one that ended also has the score by which it is ranked."""
+    if trace.search is None:
+        return []
     penalty = LengthPenalty(trace.search.length_penalty, trace.search.length_normalisation)
     return [
         [_choice(tokenizer, choice, length, penalty) for choice in choices if choice.fate != "forbidden"]

@@ -18,6 +18,7 @@ from regard.training.information import entropy, js_divergence, kl_divergence
 
 SHOWN = 3  # summands, components and words that are written out
 INTERESTING = 0.75  # a weight: where it is 1, there is little to be seen of a softmax
+LARGEST_EXPONENT = 30.0  # beyond it the greatest score is taken away before exp, whose numbers nobody could read
 OPTIONS = 5  # of a question with words to choose from
 
 
@@ -65,13 +66,20 @@ class View(NamedTuple):
 
     @property
     def weights(self) -> Tensor:
-        """The weights of the query, in double precision."""
+        """The weights of the query."""
         return self.seen.weights[self.head, self.step].double()
 
     @property
     def scores(self) -> Tensor:
         """The scores of the query, in double precision."""
         return self.seen.scores[self.head, self.step].double()
+
+    @property
+    def letters(self) -> tuple[str, str, str]:
+        """The lecture's letters of query, key and value: s, h, h, or q, k, v where both are projections."""
+        summands = self.seen.summands
+        projected = summands is not None and summands.energy is None and summands.scale != 1
+        return ("q", "k", "v") if projected else ("s", "h", "h")
 
     def place(self, panel: Literal["map", "arithmetic", "heads", "step", "tree"]) -> Place:
         """The view's own cell."""
@@ -87,9 +95,19 @@ def lessons(trace: SentenceTrace, *, source: Side, target: Side, said: Side) -> 
     elif trace.handed_over is not None:
         made.append(_bottleneck(trace, source))
     made += [lesson(trace, target.pieces) for lesson in ABOUT_OUTPUT]
-    return [
-        lesson._asdict() | {"question": lesson.question._asdict(), "place": lesson.place._asdict()} for lesson in made
-    ]
+    return as_data(made)
+
+
+def label_lessons(trace: SentenceTrace, *, source: Side, target: Side) -> list[dict[str, Any]]:
+    """The same of a label, or of tags: what has to do with saying one word after the other is left out."""
+    view = _view(trace, source, target, target)
+    made = [] if view is None else [lesson(view) for lesson in ABOUT_LABELS]
+    return as_data([*made, _information(trace, target.pieces)])
+
+
+def as_data(made: Sequence[Lesson]) -> list[dict[str, Any]]:
+    """Lessons as what JSON can hold."""
+    return [each._asdict() | {"question": each.question._asdict(), "place": each.place._asdict()} for each in made]
 
 
 def _view(trace: SentenceTrace, source: Side, target: Side, said: Side) -> View | None:
@@ -143,8 +161,9 @@ def _choose(words: Sequence[str], best: int) -> list[str]:
 
 def _score(view: View) -> Lesson:
     query, key, summands = view.queries[view.step], view.keys[view.key], view.seen.summands
-    lines = [f"Query s: “{query}”, step {view.step + 1}. Key h: “{key}”, position {view.key + 1} ({view.site})."]
-    equation = "e_i = s · h_i"
+    q, k, _ = view.letters
+    lines = [f"Query {q}: “{query}”, step {view.step + 1}. Key {k}: “{key}”, position {view.key + 1} ({view.site})."]
+    equation = f"e_i = {q} · {k}_i"
     if summands is not None:
         s = summands.query[view.head, view.step].double()
         h = summands.keys[view.head, view.key].double()
@@ -157,7 +176,7 @@ def _score(view: View) -> Lesson:
             ]
             lines.append(f"e = {_sum_of(written, len(s))} = {_number(terms.sum().item())}")
         else:
-            equation = "e_i = s · h_i / √d" if summands.scale != 1 else equation
+            equation += " / √d" if summands.scale != 1 else ""
             written = [f"{_number(s[j].item(), 2)}·{_number(h[j].item(), 2)}" for j in range(min(SHOWN, len(s)))]
             by = f", times {summands.scale:.4g}" if summands.scale != 1 else ""
             lines.append(f"e = ({_sum_of(written, len(s))}){by} = {_number((s @ h).item() * summands.scale)}")
@@ -171,21 +190,25 @@ def _score(view: View) -> Lesson:
 
 def _softmax(view: View) -> Lesson:
     finite = view.scores[view.scores.isfinite()]
-    total = finite.exp().sum().item()
+    shift = finite.max().item() if finite.max() > LARGEST_EXPONENT else 0.0  # the weights are the same without it
+    total = (finite - shift).exp().sum().item()
     weight, e = view.weights[view.key].item(), view.scores[view.key].item()
-    order = view.weights.argsort(descending=True)[:SHOWN].tolist()
+    written = f"exp({_number(e)}{f' − {_number(shift)}' if shift else ''})"
+    order, v = view.weights.argsort(descending=True)[:SHOWN].tolist(), view.letters[2]
     lines = [
-        f"exp({_number(e)}) = {_number(math.exp(e))}; the sum over all {len(view.keys)} keys is {_number(total)}.",
-        f"α = {_number(math.exp(e))} / {_number(total)} = {_number(weight)} for “{view.keys[view.key]}”.",
+        f"{written} = {_number(math.exp(e - shift))}; the sum over all {len(view.keys)} keys is {_number(total)}.",
+        f"softmax(e) = {_number(math.exp(e - shift))} / {_number(total)} = {_number(math.exp(e - shift) / total)} for "
+        f"“{view.keys[view.key]}”, and α = {_number(weight)}"
+        + (": hard attention gives all of it to the greatest." if view.seen.takes_greatest else "."),
         "a = "
-        + _sum_of([f"{_number(view.weights[i].item(), 2)}·h({view.keys[i]})" for i in order], len(view.keys))
+        + _sum_of([f"{_number(view.weights[i].item(), 2)}·{v}({view.keys[i]})" for i in order], len(view.keys))
         + f" = {_vector(view.seen.context[view.head, view.step])}",
         f"Added up again in double precision it differs from the model's own by {view.seen.difference:.1e} at most.",
     ]
     question = Question(
         f"How much weight do all keys but “{view.keys[view.key]}” get together?", 1.0 - weight, tolerance=0.01
     )
-    equation = "α = softmax(e),  a = Σ α_i h_i"
+    equation = f"α = softmax(e),  a = Σ α_i {v}_i"
     return Lesson("Softmax and weighted sum", equation, lines, question, view.place("arithmetic"))
 
 
@@ -195,13 +218,18 @@ def _logits(view: View) -> Lesson:
     size = view.seen.context.size(0) * view.seen.context.size(-1)
     gap = step.alternatives[0].log_prob - step.alternatives[1].log_prob
     lines = [
-        f"The context a has {size} numbers here. Together with the decoder's own state it becomes one logit a token.",
+        f"The context a has {size} numbers here. "
+        + (
+            "It becomes one logit a label."
+            if view.trace.search is None
+            else "With the decoder's own state it becomes one logit a token."
+        ),
         f"z(“{said}”) = {_number(step.logit)}, log Σ exp(z) = {_number(step.log_total)}.",
         f"p(“{said}”) = exp({_number(step.logit)} − {_number(step.log_total)}) = {_number(math.exp(step.log_prob))}.",
-        f"The best and the second best token differ by {_number(gap)} in their logits.",
+        f"The best and the second best differ by {_number(gap)} in their logits.",
     ]
     question = Question(
-        "How many times as probable is the best token as the second best?", math.exp(gap), 0.05 * math.exp(gap)
+        "How many times as probable is the best as the second best?", math.exp(gap), 0.05 * math.exp(gap)
     )
     place = view.place("step")._replace(step=number)
     return Lesson("[a; s], logits, probabilities", "p(y) = softmax(V [a; s])", lines, question, place)
@@ -240,10 +268,18 @@ def _heads(view: View) -> Lesson:
         for number, (row, bits) in enumerate(zip(rows, spread, strict=True), 1)
     ]
     sharpest = min(range(len(rows)), key=spread.__getitem__)
-    question = Question(
-        "Which head looks most sharply, that is with the least entropy?",
-        f"head {sharpest + 1}",
-        options=[f"head {number}" for number in range(1, len(rows) + 1)],
+    question = (
+        Question(
+            "Which head looks most sharply, that is with the least entropy?",
+            f"head {sharpest + 1}",
+            options=[f"head {number}" for number in range(1, len(rows) + 1)],
+        )
+        if len(rows) > 1
+        else Question(
+            f"Spread evenly over {len(view.keys)} keys, how many bits would the entropy be?",
+            math.log2(len(view.keys)),
+            tolerance=0.02,
+        )
     )
     equation = "concat(head_1, …, head_h) W^O"
     return Lesson("Heads: several subspaces", equation, lines, question, view.place("heads"))
@@ -305,7 +341,7 @@ def _beam(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
         + f"; sum {_number(sum(log_probs))}."
     )
     number = min(1, len(trace.tree) - 1)
-    if trace.tree:
+    if trace.tree and trace.search is not None:
         kept = sum(choice.fate == "kept" for choice in trace.tree[number])
         lines.append(
             f"A beam of {trace.search.beam_size}: in step {number + 1} {len(trace.tree[number])} continuations were "
@@ -325,7 +361,7 @@ def _information(trace: SentenceTrace, target: Sequence[str]) -> Lesson:
     mean = -sum(step.log_prob for step in trace.steps) / len(trace.steps)
     number = max(range(len(trace.steps)), key=lambda step: trace.steps[step].entropy)
     lines = [
-        f"Cross entropy of this output: {_number(mean)} nats a token.",
+        f"Cross entropy of this output: {_number(mean)} nats a {'token' if trace.search else 'label'}.",
         f"The model is least sure at step {number + 1}, “{_plain(target)[number]}”: "
         f"entropy {_number(trace.steps[number].entropy)} nats.",
     ]
@@ -360,3 +396,4 @@ ABOUT_ATTENTION: Sequence[Callable[[View], Lesson]] = (
     _score, _softmax, _logits, _query_key_value, _heads, _mask, _positions, _add_and_norm,
 )  # fmt: skip
 ABOUT_OUTPUT: Sequence[Callable[[SentenceTrace, Sequence[str]], Lesson]] = (_beam, _information)
+ABOUT_LABELS: Sequence[Callable[[View], Lesson]] = (_score, _softmax, _logits)

@@ -5,15 +5,17 @@ import { number, share, tiny } from "numbers";
 import { floats, plain, side } from "trace";
 import * as client from "client";
 
-const TERMS = 3, LARGEST = 4;
+const TERMS = 3, LARGEST = 4, LARGEST_EXPONENT = 30;
 
 /** All numbers of one cell. `details` as the document has them; indices count pieces. */
 export function workOut(site, details, head, query, key) {
   const [, rows, columns] = site.weights.shape, row = (head * rows + query) * columns;
   const scores = floats(details.scores).subarray(row, row + columns);
   const weights = floats(site.weights).subarray(row, row + columns);
-  const total = scores.reduce((sum, e) => sum + Math.exp(e), 0);
-  const made = { scores, weights, total, e: scores[key], weight: weights[key], again: Math.exp(scores[key]) / total };
+  const most = Math.max(...scores), shift = most > LARGEST_EXPONENT ? most : 0;  // the weights are the same without it
+  const total = scores.reduce((sum, e) => sum + Math.exp(e - shift), 0);
+  const made = { scores, weights, total, shift, e: scores[key], weight: weights[key], soft: Math.exp(scores[key] - shift) / total };
+  made.again = site.takes_greatest ? Number(key === scores.indexOf(most)) : made.soft;
   if (!details.query) return made;
   const d = details.query.shape[2], size = details.values.shape[2];
   const s = floats(details.query).subarray((head * rows + query) * d, (head * rows + query + 1) * d);
@@ -31,18 +33,21 @@ export function workOut(site, details, head, query, key) {
 
 const sub = (name, index) => html`<msub><mi>${name}</mi><mi>${index}</mi></msub>`;
 
-function Formula({ which }) {
-  const e = sub("e", "i"), alpha = sub("α", "i");
-  const h = html`<msub class="key"><mi>h</mi><mi>i</mi></msub>`, s = html`<mi class="query">s</mi>`;
+/** The lecture's letters: s, h and a of attention to states; q, k and v where both are projections. */
+const LETTERS = { scaled: ["q", "k", "v"], dot: ["s", "h", "h"], additive: ["s", "h", "h"] };
+
+function Formula({ which, form, labels }) {
+  const [query, key, value] = LETTERS[form], e = sub("e", "i"), alpha = sub("α", "i");
+  const h = html`<msub class="key"><mi>${key}</mi><mi>i</mi></msub>`, v = html`<msub class="key"><mi>${value}</mi><mi>i</mi></msub>`, s = html`<mi class="query">${query}</mi>`;
   const formulas = {
     dot: html`${e}<mo>=</mo>${s}<mo>·</mo>${h}`,
     scaled: html`${e}<mo>=</mo><mfrac><mrow>${s}<mo>·</mo>${h}</mrow><msqrt><mi>d</mi></msqrt></mfrac>`,
     additive: html`${e}<mo>=</mo><mi>v</mi><mo>·</mo><mi>tanh</mi><mo>(</mo><msub><mi>W</mi><mn>1</mn></msub>${h}<mo>+</mo><msub><mi>W</mi><mn>2</mn></msub>${s}<mo>)</mo>`,
     softmax: html`${alpha}<mo>=</mo><mfrac><mrow><mi>exp</mi><mo>(</mo>${e}<mo>)</mo></mrow><mrow><munder><mo>∑</mo><mi>j</mi></munder><mi>exp</mi><mo>(</mo>${sub("e", "j")}<mo>)</mo></mrow></mfrac>`,
-    sum: html`<mi>a</mi><mo>=</mo><munder><mo>∑</mo><mi>i</mi></munder>${alpha}${h}`,
-    output: html`<mi>p</mi><mo>=</mo><mi>softmax</mi><mo>(</mo><mi>V</mi><mo>[</mo><mi>a</mi><mo>;</mo>${s}<mo>]</mo><mo>)</mo>`,
+    sum: html`<mi>a</mi><mo>=</mo><munder><mo>∑</mo><mi>i</mi></munder>${alpha}${v}`,
+    output: html`<mi>p</mi><mo>=</mo><mi>softmax</mi><mo>(</mo><mi>V</mi>${labels ? html`<mi>a</mi>` : html`<mo>[</mo><mi>a</mi><mo>;</mo><mi class="query">s</mi><mo>]</mo>`}<mo>)</mo>`,
   };
-  return html`<math>${formulas[which]}</math>`;
+  return html`<math>${formulas[which === "score" ? form : which]}</math>`;
 }
 
 function Strip({ values, labels, from = 0, marked }) {
@@ -80,9 +85,17 @@ export function Arithmetic({ trace, site, head, query, chosenKey, canOverride, o
     ${details === undefined ? html`<p class="quiet">…</p>`
       : details === null ? html`<p class="quiet">The numbers behind these weights are not in this file.</p>`
       : html`<${Lines} trace=${trace} site=${site} details=${details} head=${first} query=${number_of_row} index=${key} keys=${keys} />`}
-    ${canOverride && html`<p class="override"><button type="button" onClick=${() => onOverride(first, number_of_row, key)}>
-      What if it had looked only at <bdi class="key">${keys[key]}</bdi>?</button></p>`}
+    ${canOverride && details && html`<${Override} scores=${floats(details.scores).subarray((first * rows + number_of_row) * keys.length, (first * rows + number_of_row + 1) * keys.length)}
+      index=${key} label=${keys[key]} onOverride=${(weights) => onOverride(first, number_of_row, weights)} />`}
   </section>`;
+}
+
+/** What if? The row of weights is replaced; where a key is hidden none can be given. */
+function Override({ scores, index, label, onOverride }) {
+  const visible = Array.from(scores, (score) => Number(score !== -Infinity)), count = visible.reduce((a, b) => a + b, 0);
+  return html`<p class="override">What if it had looked${" "}
+    ${visible[index] > 0 && html`<button type="button" onClick=${() => onOverride(visible.map((_, i) => Number(i === index)))}>only at <bdi class="key">${label}</bdi></button>`}
+    ${count > 1 && html` <button type="button" onClick=${() => onOverride(visible.map((each) => each / count))}>at all alike</button>`}?</p>`;
 }
 
 function Lines({ trace, site, details, head, query, index, keys }) {
@@ -91,18 +104,18 @@ function Lines({ trace, site, details, head, query, index, keys }) {
   const form = site.form === "additive" ? "additive" : worked.scale !== undefined && worked.scale !== 1 ? "scaled" : "dot";
   const step = site.queries === "target" ? trace.steps[query] : null;
   return html`<ol class="lines">
-    <li><b>score</b><${Formula} which=${form} />
+    <li><b>score</b><${Formula} which="score" form=${form} />
       <span>${worked.s ? html`<${Terms} worked=${worked} /> = <b>${number(worked.score)}</b>${worked.e === -Infinity && html`, hidden: <b>−∞</b>`} <${Check} difference=${worked.e === -Infinity ? 0 : Math.abs(worked.score - worked.e)} against=${worked.size} />`
         : html`<b>${number(worked.e)}</b>`}</span></li>
-    <li><b>softmax</b><${Formula} which="softmax" />
-      <span>exp(${number(worked.e)}) / Σ = ${number(Math.exp(worked.e))} / ${number(worked.total)} = <b>${number(worked.again, 4)}</b>
+    <li><b>softmax</b><${Formula} which="softmax" form=${form} />
+      <span>exp(${number(worked.e)}${worked.shift ? ` − ${number(worked.shift)}` : ""}) / Σ = ${number(Math.exp(worked.e - worked.shift))} / ${number(worked.total)} = ${site.takes_greatest ? html`${number(worked.soft, 4)}; all to the greatest: <b>${worked.again}</b>` : html`<b>${number(worked.again, 4)}</b>`}
         <${Check} difference=${Math.abs(worked.again - worked.weight)} against=${1} />
         <span class="strips"><${Strip} values=${worked.scores} labels=${keys} marked=${index} /> → <${Strip} values=${worked.weights} labels=${keys} marked=${index} /></span></span></li>
-    <li><b>sum</b><${Formula} which="sum" />
+    <li><b>sum</b><${Formula} which="sum" form=${form} />
       <span>${order.map((i, place) => html`${place > 0 && " + "}${number(worked.weights[i])}·<bdi class="key">${keys[i]}</bdi>`)}${
         keys.length > order.length && " + …"}${worked.sum && html` = [${Array.from(worked.sum.subarray(0, 4), (each) => number(each)).join(", ")}${worked.sum.length > 4 ? ", …" : ""}]
         <${Check} difference=${worked.difference} against=${Math.max(...worked.context.map(Math.abs))} /> <span class="strips"><${Strip} values=${worked.sum} /></span>`}</span></li>
-    ${step && html`<li><b>output</b><${Formula} which="output" />
+    ${step && html`<li><b>output</b><${Formula} which="output" form=${form} labels=${trace.search === null} />
       <span>exp(${number(step.logit)} − ${number(step.log_total)}) = <b>${number(Math.exp(step.logit - step.log_total), 4)}</b> for${" "}
         <bdi class="query">${plain(trace.sides.target.pieces[query])}</bdi>
         <${Check} difference=${Math.abs(Math.exp(step.logit - step.log_total) - Math.exp(step.log_prob))} against=${1} /></span></li>`}

@@ -1,9 +1,10 @@
 // What there is to see where attention is not all, or is not there: the fixed vector, what leaving words out does, experts.
-import { html, useEffect, useState } from "ui";
+import { html, useEffect, useMemo, useState } from "ui";
 import { number, share } from "numbers";
 import { floats, plain, side } from "trace";
 import * as client from "client";
 import { isDeep, pixels, rampColour } from "map";
+import { Shaded } from "picture";
 
 /** A model without attention: all that the decoder gets of the source is one vector. */
 export function Bottleneck({ trace, theme }) {
@@ -13,7 +14,7 @@ export function Bottleneck({ trace, theme }) {
   const image = pixels(Array.from({ length: across * rows }, (_, i) => Math.abs(values[i] ?? 0) / most), rows, across, rampColour());
   return html`<section class="card bottleneck" aria-labelledby="bottleneck-title">
     <h2 id="bottleneck-title">The bottleneck <small>this model has no attention: there is nothing to look at</small></h2>
-    <p class="flow"><span>${trace.sides.source.pieces.map((piece) => html`<bdi class="key">${plain(piece)}</bdi> `)}</span>
+    <p class="flow"><span>${trace.picture ? "the picture" : trace.sides.source.pieces.map((piece) => html`<bdi class="key">${plain(piece)}</bdi> `)}</span>
       <b>→</b><img src=${image} alt=${`${values.length} numbers, the darker the larger`} /><b>→</b>
       <span>${trace.sides.target.pieces.map((piece) => html`<bdi class="query">${plain(piece)}</bdi> `)}</span></p>
     <p class="caption">Whatever the source says, and however long it is, the decoder starts from these ${values.length.toLocaleString("en")} numbers:
@@ -21,25 +22,40 @@ export function Bottleneck({ trace, theme }) {
   </section>`;
 }
 
-/** Leave one word out: what each target word loses without each source word. Needs no attention, and does not trust it. */
+/** Leave one word, or one region, out: what each step loses without it. Needs no attention, and does not trust it. */
 export function Influence({ trace, step, onStep }) {
-  const [array, setArray] = useState(trace.influence);
-  const [open, setOpen] = useState(!trace.sites.some((site) => site.kind === "cross"));
+  const [array, setArray] = useState(trace.influence), unit = trace.picture ? "region" : "word";
+  const [open, setOpen] = useState(!trace.sites.some((site) => site.keys === "source" && site.queries === "target"));
   const [failed, setFailed] = useState(null);
+  const nothing = !trace.picture && trace.sides.source.pieces.length < 3;  // one word and the end: there is no other to keep
   useEffect(() => {
+    let current = true;
     setArray(trace.influence);
-    if (open && !trace.influence)
-      client.influence(trace).then(setArray, (error) => setFailed(error.message));
+    setFailed(null);
+    if (open && !nothing && !trace.influence)
+      client.influence(trace).then((found) => current && setArray(found), (error) => current && setFailed(error.message));
+    return () => { current = false; };
   }, [trace, open]);
-  if (!trace.influence && !client.online) return null;
+  if (nothing || (!trace.influence && !client.online)) return null;
   return html`<section class="card influence" aria-labelledby="influence-title">
-    <div class="between"><h2 id="influence-title">Leave a word out <small>what the output really depends on</small></h2>
+    <div class="between"><h2 id="influence-title">Leave a ${unit} out <small>what the output really depends on</small></h2>
       ${!open && html`<button type="button" onClick=${() => setOpen(true)}>compute</button>`}</div>
     ${failed && html`<p class="error">${failed}</p>`}
-    ${open && array && html`<${InfluenceMap} trace=${trace} array=${array} step=${step} onStep=${onStep} />`}
-    <p class="caption">Attention is not by itself an explanation. Here each source word is left out in turn, and the darker the cell,
-      the less probable the target word becomes without it (in nats).</p>
+    ${open && !array && !failed && html`<p class="quiet">…</p>`}
+    ${open && array && html`<${trace.picture ? RegionsLeftOut : InfluenceMap} trace=${trace} array=${array} step=${step} onStep=${onStep} />`}
+    <p class="caption">Attention is not by itself an explanation. ${trace.picture
+      ? "Here each region is made grey in turn; light is where the picture is needed for what was said."
+      : "Here each source word is left out in turn, and the darker the cell, the less probable what was said becomes without it (in nats)."}</p>
   </section>`;
+}
+
+function RegionsLeftOut({ trace, array, step }) {
+  const columns = array.shape[1], lost = useMemo(() => Array.from(floats(array).subarray(step * columns, (step + 1) * columns)), [array, step]);
+  const worst = lost.indexOf(Math.max(...lost)), word = plain(trace.sides.target.pieces[step]);
+  return html`<div class="picture left-out"><${Shaded} picture=${trace.picture} weights=${lost} smooth=${false} chosen=${lost[worst] > 0 ? worst : null}
+      label=${`the picture, light where “${word}” depends on it`} />
+    <p class="caption">${lost[worst] > 0 ? html`Without ${trace.sides.source.pieces[worst]}, “<bdi class="query">${word}</bdi>” loses ${number(lost[worst])} nats, more than without any other region.`
+      : html`“<bdi class="query">${word}</bdi>” becomes no less probable without any one region.`}</p></div>`;
 }
 
 function InfluenceMap({ trace, array, step, onStep }) {

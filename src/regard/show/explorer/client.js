@@ -23,8 +23,13 @@ async function ask(path, body) {
 
 export const embeddedTrace = () => embedded;
 export const models = () => ask("/api/v1/models");
-export const translate = (request) => ask("/api/v1/trace", request);
-export const compare = (request) => ask("/api/v1/compare", request);
+
+/** A trace, or with `other` two and what lies between them; of the `text` or of the `picture` in the request. */
+export async function look(request) {
+  const path = `/api/v1/${"picture" in request ? "picture/" : ""}`;
+  return request.other ? ask(`${path}compare`, request) : { trace: await ask(`${path}trace`, request) };
+}
+
 export const pageOf = (trace) => `/api/v1/trace/${trace.id}/page`;
 
 /** What the weights of a site were made of: in the file, or from the server; null where neither has it. */
@@ -35,7 +40,20 @@ export async function details(trace, site) {
   return trace.details[site.name];
 }
 
-/** Nats that each target token loses without each source word. */
+/** A file as the server takes it: {name, base64}. Refused here if it is larger than the server would read. */
+export async function picked(file, most) {
+  const size = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
+  if (file.size > most) throw new Refused(`${file.name} has ${size(file.size)}; a picture may have ${size(most)}. Scale it down.`);
+  const address = await new Promise((done, failed) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => failed(new Refused(`${file.name} cannot be read.`));
+    reader.readAsDataURL(file);
+  });
+  return { name: file.name, base64: address.slice(address.indexOf(",") + 1) };
+}
+
+/** Nats that each step loses without each source word, or each region of the picture. */
 export async function influence(trace) {
   if (!trace.influence && trace.id && online) trace.influence = await ask(`/api/v1/trace/${trace.id}/influence`);
   return trace.influence;

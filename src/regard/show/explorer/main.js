@@ -1,8 +1,8 @@
 // The page: one state, one trace (or two), and the views of them. What the keyboard does is written here too.
 import { Fragment, html, render, useEffect, useLate, useRef, useState } from "ui";
 import { number, share } from "numbers";
-import { chosenSite, hasPieces, kinds, layersOf, matrix, plain, side } from "trace";
-import { fromHash, LONGEST_LINK, toHash } from "state";
+import { chosenSite, layersOf, matrix, plain, queryOf, side } from "trace";
+import { fromHash, LONGEST_LINK, searchOf, toHash } from "state";
 import * as client from "client";
 import { Pane, Table } from "pane";
 import { Wall } from "wall";
@@ -11,8 +11,11 @@ import { Tree } from "tree";
 import { Arithmetic } from "arithmetic";
 import { Bottleneck, Experts, Influence } from "beyond";
 import { LessonCard } from "lessons";
+import { Composer, useFiles } from "composer";
+import { Help, useKeys } from "keys";
 import { saveJson, savePage, savePng, saveSvg } from "save";
 
+const EXAMPLE = "A man plays guitar.";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function useTheme() {
@@ -25,41 +28,44 @@ function useTheme() {
   return theme;
 }
 
-/** Asks for the trace that a state describes: of one model, or of two with what lies between them. */
-async function look(state, override, prefix) {
-  const request = {
-    text: state.text, model: state.model, prefix: prefix ?? state.forced ?? [], override: override ?? null,
-    search: { ...(state.beam && { beam_size: state.beam }), ...(state.penalty !== null && { length_penalty: state.penalty }) },
-  };
-  if (!state.other) return { trace: await client.translate(request) };
-  return client.compare({ ...request, other: state.other });
-}
+const NOTHING = { pictures: [], left: 0, most: Infinity };
 
 function App() {
   const theme = useTheme();
   const [state, setState] = useState(() => fromHash(location.hash || document.documentElement.dataset.view || ""));
   const [found, setFound] = useState({ trace: client.embeddedTrace() });
-  const [models, setModels] = useState([]);
+  const [models, setModels] = useState([]), [offered, setOffered] = useState(NOTHING), [upload, setUpload] = useState(null);
   const [busy, setBusy] = useState(false), [error, setError] = useState(null), [help, setHelp] = useState(false);
   const [alternative, setAlternative] = useState(null), [override, setOverride] = useState(null);
   const turn = useRef(0), { trace, other, divergence, reason } = found;
+  const model = models.find(({ name }) => name === state.model);
   const set = (changes) => {
     setState((before) => ({ ...before, ...changes }));
     if ("step" in changes) setAlternative(null);
   };
 
-  const run = async ({ prefix, ...changes } = {}, given = null) => {
-    const next = { ...state, ...changes }, mine = ++turn.current;
+  /** Asks for what the state describes once `changes` are made to it; `given` is an overridden row. */
+  const run = async ({ prefix, file = upload, known = models, ...changes } = {}, given = null) => {
+    const next = { ...state, ...changes }, mine = ++turn.current, asked = known.find(({ name }) => name === next.model);
+    if (known.find(({ name }) => name === next.other)?.reads !== asked.reads) next.other = null;
     setState(next);
+    const picture = next.picture ?? file?.base64 ?? null;
+    if (asked.reads === "picture" && picture === null) {
+      setFound({ trace: null });
+      return;
+    }
     setBusy(true);
     try {
-      const answer = await look(next, given, prefix);
+      const answer = await client.look({
+        ...(asked.reads === "picture" ? { picture } : { text: next.text }), model: next.model, ...(next.other && { other: next.other }),
+        prefix: prefix ?? next.forced ?? [], override: given, search: asked.says === "text" ? searchOf(next) : {},
+      });
       if (mine !== turn.current) return;
       setFound((before) => ({ ...answer, before: given ? before.trace : null }));
       setOverride(given);
       setError(null);
       const { ids, steps, lessons } = answer.trace, forced = ids.prefix.length ? ids.prefix : null;
-      setState((now) => ({ ...now, forced, step: Math.min(now.step, steps.length - 1), ...(mine > 1 && { key: null }),
+      setState((now) => ({ ...now, forced, step: Math.min(now.step, steps.length - 1), ...(mine > 1 && !given && { key: null }),
         ...(now.lesson !== null && placeOf(answer.trace, lessons[Math.min(now.lesson, lessons.length - 1)].place)) }));
     } catch (problem) {
       if (mine === turn.current) setError(problem.message);
@@ -68,12 +74,25 @@ function App() {
     }
   };
 
+  const onFile = async (file) => {
+    try {
+      if (model?.reads !== "picture") throw new client.Refused("This model reads text: type a sentence. A picture is for one that reads pictures.");
+      const taken = await client.picked(file, offered.most);
+      setUpload(taken);
+      await run({ file: taken, picture: null, forced: null, step: 0, key: null });
+    } catch (problem) {
+      setError(problem.message);
+    }
+  };
+  useFiles(onFile);
   useEffect(() => {
     if (!client.online) return;
-    client.models().then(({ models: there }) => {
+    client.models().then(({ models: there, pictures, pictures_left_out: left, most_picture_bytes: most }) => {
+      const first = there.find(({ name }) => name === state.model) ?? there[0];
       setModels(there);
-      if (!there.length) throw new client.Refused("None of these models says text. Of pictures, `regard show -m MODEL picture.png -o page.html` draws this page.");
-      run({ model: state.model ?? there[0]?.name, other: state.other, text: state.text || there[0]?.example || "A man plays guitar." });
+      setOffered({ pictures, left, most });
+      const picture = pictures.length ? Math.min(state.picture ?? 0, pictures.length - 1) : null;
+      run({ known: there, model: first.name, text: state.text || first.example || EXAMPLE, picture });
     }).catch((problem) => setError(problem.message));
   }, []);
   useEffect(() => {
@@ -85,51 +104,57 @@ function App() {
   }, [state]);
 
   const force = (token) => run({ forced: [...trace.ids.target.slice(0, state.step), token], step: state.step });
-  
-
-  const lesson = state.lesson !== null && trace ? trace.lessons[state.lesson] : null;
+  const onStep = (step) => set({ step });
+  const lesson = state.lesson !== null && trace ? trace.lessons[Math.min(state.lesson, trace.lessons.length - 1)] : null;
   const beside = !lesson && !other && trace && numHeads(trace, state) <= MOST_BESIDE;
   const late = useLate(trace);  // what stands below the first view is drawn after it
   const wall = trace && late && html`<${Heads} trace=${trace} state=${state} set=${set} theme=${theme} />`;
   const go = (index) => set({ lesson: index, ...placeOf(trace, trace.lessons[index].place) });
   useKeys({ trace, state, set, alternative, setAlternative, force, go, setHelp, help });
-  const influence = trace && late && html`<${Influence} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`;
+  const influence = trace && late && html`<${Influence} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} onStep=${onStep} />`;
   return html`
     <${Header} trace=${trace} models=${models} state=${state} set=${set} run=${run} go=${go} onHelp=${() => setHelp(true)}
-      onOpen=${(opened) => { setFound({ trace: opened }); set({ ...fromHash(opened.view ?? ""), text: opened.text }); }} />
+      onOpen=${(opened) => { setFound({ trace: opened }); set({ ...fromHash(opened.view ?? ""), text: opened.text, model: state.model }); }} />
     <main>
-      <${Composer} trace=${trace} state=${state} set=${set} run=${run} busy=${busy} />
+      <${Composer} trace=${trace} state=${state} set=${set} run=${run} busy=${busy} model=${model} offered=${offered} upload=${upload} onFile=${onFile} />
       ${error && html`<p class="card error" role="alert">${error}</p>`}
       ${override && html`<${Consequence} before=${found.before} trace=${trace} override=${override} onBack=${() => run()} />`}
-      ${!trace ? html`<p class="card empty">${error ? "There is nothing to show." : busy || client.online ? html`<span class="skeleton"></span>` : "Open a trace file (Save → JSON) to look at it."}</p>` : html`<${Fragment}>
+      ${!trace ? html`<${Empty} error=${error} busy=${busy} model=${model} />` : html`<${Fragment}>
         <p class="sr-only" role="status" aria-live="polite">${announce(trace, state)}</p>
         <div class=${`grid ${other ? "two" : ""}`}>
           <div class="wide">
             <${Pane} trace=${trace} state=${state} set=${set} theme=${theme} title=${other ? trace.model.name : null} />
             ${!other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
             <${Bottleneck} trace=${trace} theme=${theme} />
-            ${!trace.sites.length && influence}
-            ${other && html`<${Between} divergence=${divergence} reason=${reason} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />
+            ${!trace.sites.length && !trace.picture && influence}
+            ${other && html`<${Between} divergence=${divergence} reason=${reason} trace=${trace} step=${state.step} onStep=${onStep} />
               <${Pane} trace=${other} state=${state} set=${set} theme=${theme} title=${other.model.name} />`}
           </div>
           <div class="narrow">
-            ${lesson && html`<${LessonCard} lessons=${trace.lessons} index=${state.lesson} onGo=${go} onClose=${() => set({ lesson: null })} />`}
+            ${lesson && html`<${LessonCard} lessons=${trace.lessons} index=${trace.lessons.indexOf(lesson)} onGo=${go} onClose=${() => set({ lesson: null })} />`}
             <${StepPanel} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} alternative=${alternative} divergence=${divergence}
-              canForce=${client.online} onStep=${(step) => set({ step })} onForce=${force} />
+              canForce=${client.online && trace.search !== null} onStep=${onStep} onForce=${force} />
             ${beside && wall}
+            ${trace.picture && influence}
           </div>
         </div>
         ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
         ${!beside && wall}
-        ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${(step) => set({ step })} />`}
+        ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${onStep} />`}
         ${late && html`<${Experts} trace=${trace} />`}
-        ${trace.sites.length > 0 && influence}
+        ${trace.sites.length > 0 && !trace.picture && influence}
         ${trace.sites.length > 0 && html`<${DataTable} trace=${trace} state=${state} />`}
       </>`}
     </main>
     <footer class="quiet">${trace && html`<span>${trace.model.name} · ${trace.model.kind} · ${trace.model.parameters.toLocaleString("en")} parameters · log-probability ${number(trace.score)}</span>`}
       <span>regard ${trace?.version ?? ""}: every number is from the tensors that the model used.</span></footer>
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
+}
+
+function Empty({ error, busy, model }) {
+  const waiting = busy || (client.online && !model && !error);
+  return html`<p class="card empty">${waiting ? html`<span class="skeleton"></span>` : !client.online ? "Open a trace file (Save → open a trace …) to look at it."
+    : model?.reads === "picture" ? "A picture, and this model shows where it looks." : "There is nothing to show."}</p>`;
 }
 
 const MOST_BESIDE = 16;  // heads whose thumbnails stand beside the picture; more get the page's width
@@ -145,17 +170,16 @@ function Numbers({ trace, state, run }) {
   const site = chosenSite(trace, state);
   if (!site) return null;
   const head = typeof state.head === "number" && state.head < site.weights.shape[0] ? state.head : "mean";
-  const overrule = (which, query, key) => run({}, {
-    site: site.name, head: which, query, weights: Array.from({ length: site.weights.shape[2] }, (_, i) => Number(i === key)),
-  });
-  return html`<${Arithmetic} trace=${trace} site=${site} head=${head} query=${state.step} chosenKey=${state.key}
-    canOverride=${client.online && site.name.startsWith("decoder")} onOverride=${overrule} />`;
+  const overrule = (which, query, weights) => run({}, { site: site.name, head: which, query, weights });
+  return html`<${Arithmetic} trace=${trace} site=${site} head=${head} query=${queryOf(site, state)} chosenKey=${state.key}
+    canOverride=${client.online} onOverride=${overrule} />`;
 }
 
 /** What a lesson shows: its attention by words' pieces, its head, step and key. */
 function placeOf(trace, { site: name, head, step, key, panel }) {
   const site = trace.sites.find((each) => each.name === name);
   const where = { step: Math.min(step, trace.steps.length - 1), view: panel === "map" ? "map" : "links" };
+  if (site?.queries === "source") where.word = step;
   return site ? { ...where, kind: site.kind, layer: site.layer, head: site.weights.shape[0] > 1 ? head : "mean", key, unit: "pieces", rollout: false, bare: false } : where;
 }
 
@@ -177,12 +201,13 @@ function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
     if (!chosen) return;
     try { onOpen(JSON.parse(await chosen.text())); } catch { alert(`${chosen.name} is no trace of regard.`); }
   };
-  const names = models.map(({ name }) => html`<option value=${name}>${name}</option>`);
+  const names = (some) => some.map(({ name }) => html`<option value=${name}>${name}</option>`);
+  const alike = models.filter(({ reads }) => reads === models.find(({ name }) => name === state.model)?.reads);
   return html`<header class="top">
     <h1>regard<span class="dot" aria-hidden="true"></span></h1>
-    ${models.length > 0 ? html`<label><span class="sr-only">Model</span><select value=${state.model} onChange=${(event) => run({ model: event.currentTarget.value, forced: null })}>${names}</select></label>
-      ${models.length > 1 && html`<label class="quiet">against <select value=${state.other ?? ""} onChange=${(event) => run({ other: event.currentTarget.value || null })}>
-        <option value="">nothing</option>${names}</select></label>`}` : trace && html`<span class="quiet">${trace.model.name}</span>`}
+    ${models.length > 0 ? html`<label><span class="sr-only">Model</span><select value=${state.model} onChange=${(event) => run({ model: event.currentTarget.value, forced: null, sampling: null })}>${names(models)}</select></label>
+      ${alike.length > 1 && html`<label class="quiet">against <select value=${state.other ?? ""} onChange=${(event) => run({ other: event.currentTarget.value || null })}>
+        <option value="">nothing</option>${names(alike)}</select></label>`}` : trace && html`<span class="quiet">${trace.model.name}</span>`}
     <span class="grow"></span>
     ${trace && html`<button type="button" aria-pressed=${String(state.lesson !== null)} onClick=${() => (state.lesson === null ? go(0) : set({ lesson: null }))}>Lessons</button>`}
     <details class="menu"><summary>Save</summary><div class="list">
@@ -196,39 +221,11 @@ function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
   </header>`;
 }
 
-function Composer({ trace, state, set, run, busy }) {
-  if (!client.online) return trace && html`<div class="composer still">${trace.text && html`<p class="sentence"><bdi>${trace.text}</bdi></p>`}
-    <p class="sentence said"><span class="quiet">→</span> <bdi>${trace.translation}</bdi></p></div>`;
-  const submit = (event) => { event.preventDefault(); run({ forced: null, step: 0 }); };
-  const pieces = trace && state.forced ? trace.sides.target.pieces.slice(0, state.forced.length) : [];
-  return html`<form class="composer" onSubmit=${submit}>
-    <label class="sr-only" for="source">Sentence</label>
-    <div class="line"><textarea id="source" rows="1" dir="auto" autocomplete="off" spellcheck="false" value=${state.text} placeholder="Type a sentence …"
-        onInput=${(event) => set({ text: event.currentTarget.value.replaceAll("\n", " ") })}
-        onKeyDown=${(event) => event.key === "Enter" && submit(event)}></textarea>
-      <button type="submit" class="go" aria-busy=${String(busy)}>${busy ? "…" : "Translate"}</button></div>
-    ${trace && html`<p class="output"><span class="quiet">→</span> <bdi>${trace.translation}</bdi></p>`}
-    <div class="options">
-      <label>beam <input type="number" min="1" max="20" value=${state.beam ?? trace?.search.beam_size ?? 5} onChange=${(event) => run({ beam: Number(event.currentTarget.value) || null })} /></label>
-      <label>length penalty <input type="number" min="0" max="3" step="0.1" value=${state.penalty ?? trace?.search.length_penalty ?? 0.6} onChange=${(event) => run({ penalty: Number(event.currentTarget.value) })} /></label>
-      <${Prefix} pieces=${pieces} run=${run} trace=${trace} />
-    </div>
-  </form>`;
-}
-
-/** The forced beginning of the output: shown, edited as text, or taken back. */
-function Prefix({ pieces, run, trace }) {
-  const [text, setText] = useState("");
-  useEffect(() => setText(pieces.map((piece) => piece.replace(/▁/g, " ")).join("").trim()), [trace]);
-  const go = (event) => { if (event.key === "Enter") { event.preventDefault(); run({ forced: null, prefix: text, step: 0 }); } };
-  return html`<label class="prefix">begins with <input dir="auto" value=${text} placeholder="(nothing)" autocomplete="off" onInput=${(event) => setText(event.currentTarget.value)} onKeyDown=${go} />
-    ${pieces.length > 0 && html`<button type="button" class="plain" aria-label="Take the beginning back" onClick=${() => run({ forced: null })}>×</button>`}</label>`;
-}
-
 function Consequence({ before, trace, override, onBack }) {
   const key = override.weights.indexOf(1), site = trace.sites.find((each) => each.name === override.site);
-  const word = plain(trace.sides[site?.keys ?? "source"].pieces[key] ?? "");
-  return html`<section class="card consequence" aria-label="Changed attention"><p>At step ${override.query + 1}, head ${override.head + 1} of ${override.site} was made to look only at <bdi class="key">${word}</bdi>.</p>
+  const [query, word] = [[site.queries, override.query], [site.keys, key]].map(([along, place]) => plain(trace.sides[along].pieces[place] ?? ""));
+  return html`<section class="card consequence" aria-label="Changed attention"><p>At ${site.queries === "source" ? html`the source word <bdi class="query">${query}</bdi>` : `step ${override.query + 1}`},${" "}
+    head ${override.head + 1} of ${override.site} was made to look ${key < 0 ? "at all alike" : html`only at <bdi class="key">${word}</bdi>`}.</p>
     <p class="sentence"><span class="quiet">before</span> <bdi>${before?.translation}</bdi></p>
     <p class="sentence"><span class="quiet">after</span> <bdi>${trace.translation}</bdi></p>
     <p class="caption">${before?.translation === trace.translation ? "The output is the same: this head did not matter here, or others made up for it." : "The output has changed."}
@@ -245,55 +242,6 @@ function Between({ divergence, reason, trace, step, onStep }) {
 function DataTable({ trace, state }) {
   const [open, setOpen] = useState(false);
   return html`<details class="card data" onToggle=${(event) => setOpen(event.currentTarget.open)}><summary>All numbers as a table</summary>${open && html`<${Table} trace=${trace} state=${state} />`}</details>`;
-}
-
-const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], ["[ ]", "layer"], ["{ }", "head"],
-  ["h", "lines or map"], ["w", "words or pieces"], ["l", "lessons"], ["e", "save the picture"], ["?", "this list"], ["Esc", "close"]];
-
-function Help({ onClose }) {
-  const dialog = useRef(null);
-  useEffect(() => { dialog.current.showModal(); }, []);
-  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="help-title"><h2 id="help-title">Keyboard</h2>
-    <dl>${KEYS.map(([key, what]) => html`<dt><kbd>${key}</kbd></dt><dd>${what}</dd>`)}</dl>
-    <p class="caption">The address of this page holds the whole view: copy it to come back to it. Attention is not by itself an explanation; leave a word out to see what matters.</p>
-    <form method="dialog"><button>Close</button></form></dialog>`;
-}
-
-function useKeys(context) {
-  const now = useRef(context);
-  now.current = context;
-  useEffect(() => {
-    const press = (event) => { if (act(event, now.current)) event.preventDefault(); };
-    addEventListener("keydown", press);
-    return () => removeEventListener("keydown", press);
-  }, []);
-}
-
-function act(event, { trace, state, set, alternative, setAlternative, force, go, setHelp, help }) {
-  if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return false;
-  if (event.key === "Enter" && event.target.tagName === "BUTTON") return false;
-  const last = trace.steps.length - 1, step = Math.min(state.step, last), site = chosenSite(trace, state);
-  const others = trace.steps[step].alternatives;
-  const cycle = (list, value, by) => list[(list.indexOf(value) + by + list.length) % list.length];
-  const actions = {
-    ArrowLeft: () => set({ step: Math.max(0, step - 1), key: null }),
-    ArrowRight: () => set({ step: Math.min(last, step + 1), key: null }),
-    ArrowUp: () => setAlternative(Math.max(0, (alternative ?? 1) - 1)),
-    ArrowDown: () => setAlternative(Math.min(others.length - 1, (alternative ?? -1) + 1)),
-    Enter: () => alternative !== null && client.online && force(others[alternative].token),
-    "[": () => site && set({ layer: cycle(layersOf(trace, site.kind).map((each) => each.layer), site.layer, -1) }),
-    "]": () => site && set({ layer: cycle(layersOf(trace, site.kind).map((each) => each.layer), site.layer, 1) }),
-    "{": () => site && set({ head: cycle(["mean", ...Array(site.weights.shape[0]).keys()], state.head, -1) }),
-    "}": () => site && set({ head: cycle(["mean", ...Array(site.weights.shape[0]).keys()], state.head, 1) }),
-    h: () => set({ view: state.view === "map" ? "links" : "map" }),
-    w: () => hasPieces(trace) && set({ unit: state.unit === "words" ? "pieces" : "words" }),
-    l: () => (state.lesson === null ? go(0) : set({ lesson: null })),
-    e: () => saveSvg(),
-    "?": () => setHelp(true),
-  };
-  if (!(event.key in actions)) return false;
-  actions[event.key]();
-  return true;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

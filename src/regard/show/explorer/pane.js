@@ -1,8 +1,9 @@
 // One model's view of the sentence: which attention, as links or as a map, and all heads.
 import { Choice, html } from "ui";
-import { chosenSite, hasPieces, kinds, KINDS, layersOf, matrix, side } from "trace";
+import { chosenSite, hasPieces, kinds, KINDS, layersOf, matrix, plain, queryOf, side } from "trace";
 import { Links } from "links";
 import { HeatMap } from "map";
+import { Glimpses } from "glimpses";
 import { Picture } from "picture";
 
 /** Pieces count in the state; a view by words must know which word a piece is in. */
@@ -10,22 +11,24 @@ const place = (along, piece) => (piece === null || piece >= along.of.length ? nu
 
 export function Pane({ trace, state, set, theme, title }) {
   const site = chosenSite(trace, state);
-  if (!site) return html`<section class="card" aria-label="Translation"><${Plain} trace=${trace} state=${state} set=${set} title=${title} /></section>`;
+  if (!site && !title && !trace.picture && trace.steps_are === "label") return null;  // the step's panel says it all
+  if (!site) return html`<section class="card pane" aria-label="Output">${title && html`<div class="controls"><b class="model">${title}</b></div>`}
+    <${trace.glimpses ? Glimpses : Plain} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} theme=${theme} onStep=${(step) => set({ step })} /></section>`;
   const heads = site.weights.shape[0], head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;
   const unit = hasPieces(trace) ? state.unit : "pieces";
   const rollout = state.rollout && site.kind !== "decoder" && layersOf(trace, "encoder").length > 0;
   const shown = matrix(trace, site, { head, unit, bare: state.bare, rollout });
-  const query = Math.min(state.step, shown.queries.of.length - 1), key = place(shown.keys, state.key);
+  const query = queryOf(site, state), key = place(shown.keys, state.key), along = site.queries === "source" ? "word" : "step";
   const first = (along, index) => along.groups[index][0];
   const props = {
     shown, theme, name: site.name, step: place(shown.queries, query), chosenKey: key,
-    onStep: (row) => set({ step: first(shown.queries, row) }), onKey: (column) => set({ key: first(shown.keys, column) }),
+    onStep: (row) => set({ [along]: first(shown.queries, row) }), onKey: (column) => set({ key: first(shown.keys, column) }),
   };
   return html`<section class="card pane" aria-label=${title ? `Attention of ${title}` : "Attention"}>
     <${Controls} trace=${trace} state=${state} set=${set} site=${site} head=${head} title=${title} rollout=${rollout} />
-    ${state.view === "map" ? html`<${HeatMap} ...${props} />` : trace.picture && site.kind === "cross"
+    ${state.view === "map" ? html`<${HeatMap} ...${props} />` : trace.picture && site.keys === "source"
       ? html`<${Picture} trace=${trace} ...${props} />` : html`<${Links} ...${props} />`}
-    ${state.view === "links" && !trace.picture && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
+    ${state.view === "links" && !(trace.picture && site.keys === "source") && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
   </section>`;
 }
 
@@ -47,15 +50,18 @@ function Controls({ trace, state, set, site, head, title, rollout }) {
       onChange=${(event) => set({ bare: event.currentTarget.checked })} /> without ${"</s>"}</label>
     ${hasPieces(trace) && html`<${Choice} label="Words or pieces" options=${[["words", "words"], ["pieces", "pieces"]]} value=${state.unit}
       onChoose=${(unit) => set({ unit })} />`}
-    <${Choice} label="View" options=${[["links", trace.picture ? "picture" : "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
+    <${Choice} label="View" options=${[["links", trace.picture && site.keys === "source" ? "picture" : "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
   </div>`;
 }
 
-function Plain({ trace, state, set, title }) {
-  return html`${title && html`<b class="model">${title}</b>`}
-    <p class="sentence"><bdi>${trace.text}</bdi></p>
-    <p class="sentence said">${trace.sides.target.pieces.map((piece, i) => html`<button type="button" class="plain"
-      aria-pressed=${String(i === state.step)} onClick=${() => set({ step: i })}><bdi>${piece.replace(/▁/g, " ").trim() || piece}</bdi></button>`)}</p>`;
+/** No attention: the output alone, a label for each word where there is one, and the picture as the model saw it. */
+function Plain({ trace, step, onStep }) {
+  const words = side(trace, "source", "words").labels, { pieces } = trace.sides.target;
+  return html`${trace.picture && html`<svg class="seen" viewBox=${`0 0 ${trace.picture.width} ${trace.picture.height}`} role="img" aria-label="the picture as the model saw it" data-picture="picture">
+      <image href=${trace.picture.address} width="100%" height="100%" style="image-rendering: pixelated" /></svg>`}
+    ${trace.text && trace.steps_are !== "tag" && html`<p class="sentence"><bdi>${trace.text}</bdi></p>`}
+    <p class=${`sentence said ${trace.steps_are === "tag" ? "tags" : ""}`}>${pieces.map((piece, i) => html`<button type="button" class="plain" aria-pressed=${String(i === step)} onClick=${() => onStep(i)}>
+      ${trace.steps_are === "tag" && html`<bdi class="word">${words[i]}</bdi>`}<bdi>${plain(piece)}</bdi></button>`)}</p>`;
 }
 
 /** The same numbers as a table, for screen readers and for copying. */
@@ -65,7 +71,7 @@ export function Table({ trace, state }) {
   const unit = hasPieces(trace) ? state.unit : "pieces";
   const heads = site.weights.shape[0], head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;
   const shown = matrix(trace, site, { head, unit, bare: state.bare, rollout: false });
-  const row = side(trace, site.queries, unit).of[Math.min(state.step, site.weights.shape[1] - 1)];
+  const row = side(trace, site.queries, unit).of[queryOf(site, state)];
   return html`<div class="table" tabindex="0" role="group" aria-label="Weights as a table"><table>
     <caption>${site.name}, ${head === "mean" ? "mean of all heads" : head === "max" ? "the greatest of all heads" : `head ${head + 1}`}</caption>
     <thead><tr><td></td>${shown.keys.labels.map((label) => html`<th scope="col"><bdi>${label}</bdi></th>`)}</tr></thead>

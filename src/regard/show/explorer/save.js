@@ -27,10 +27,12 @@ function give(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-export const saveSvg = () => give(new Blob([svgText(mainPicture())], { type: "image/svg+xml" }), "attention.svg");
+export const saveSvg = () => mainPicture() && give(new Blob([svgText(mainPicture())], { type: "image/svg+xml" }), "attention.svg");
 
 export function savePng() {
-  const picture = mainPicture(), box = picture.getBoundingClientRect(), image = new Image();
+  const picture = mainPicture();
+  if (!picture) return;
+  const box = picture.getBoundingClientRect(), image = new Image();
   image.onload = () => {
     const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
     canvas.width = 2 * box.width;

@@ -44,7 +44,10 @@ export function hasPieces(trace) {
   return Object.values(trace.sides).some(({ words: numbers }) => new Set(numbers).size < numbers.length);
 }
 
-export const KINDS = { cross: "target → source", encoder: "source → source", decoder: "target → target", self: "self" };
+export const KINDS = { cross: "target → source", encoder: "source → source", decoder: "target → target" };
+
+/** The query of a site that is looked at: the step, or of attention within the source the word. */
+export const queryOf = (site, { step, word }) => Math.min(site.queries === "source" ? word : step, site.weights.shape[1] - 1);
 
 export function kinds(trace) {
   const there = [...new Set(trace.sites.map((site) => site.kind))];

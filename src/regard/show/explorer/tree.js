@@ -53,10 +53,10 @@ export function Tree({ trace, step, onStep: go }) {
   const first = Math.max(0, Math.min(step - Math.floor(visible / 2), steps.length - visible));
   const window = steps.slice(first, first + visible);
   const height = TOP + DOWN * Math.max(1, ...window.map((nodes) => nodes.length)) + 8;
-  const beam = trace.search.beam_size;
   if (!steps.length) return null;
+  const beam = trace.search.beam_size;
   return html`<section class="card tree" aria-labelledby="tree-title">
-    <h2 id="tree-title">Beam search <small>${beam} alternatives live at a time${first > 0 || first + visible < steps.length
+    <h2 id="tree-title">Beam search <small>${beam === 1 ? "greedy: one output lives" : `${beam} alternatives live at a time`}${first > 0 || first + visible < steps.length
       ? `; steps ${first + 1} to ${Math.min(steps.length, first + visible)} of ${steps.length}` : ""}</small></h2>
     <div ref=${ref}><svg viewBox=${`0 0 ${width} ${height}`} width=${width} height=${height} role="img"
       aria-label="The tree of the beam search" data-picture="tree">
@@ -74,7 +74,18 @@ export function Tree({ trace, step, onStep: go }) {
     <p class="caption">${hover
       ? html`<bdi><b>${plain(hover.piece)}</b></bdi> ${number(hover.score)} nats; ${reason(hover, steps, beam)}`
       : "Point at a word to read why it lives or died (✕). The output runs along the bold line."}</p>
+    <${Fates} trace=${trace} steps=${steps} beam=${beam} />
   </section>`;
+}
+
+/** The same as a list, for whoever does not point. */
+function Fates({ trace, steps, beam }) {
+  const [open, setOpen] = useState(false);
+  return html`<details class="fates" onToggle=${(event) => setOpen(event.currentTarget.open)}><summary>Why each branch lived or died</summary>
+    ${open && html`<div class="table" tabindex="0" role="group" aria-label="The branches as a table"><table>
+      <thead><tr><th scope="col">step</th><th scope="col">token</th><th scope="col">nats</th><th scope="col">what became of it</th></tr></thead>
+      <tbody>${steps.flatMap((nodes) => nodes.map((node) => html`<tr class=${node.best ? "now" : ""}><td>${node.t + 1}</td><th scope="row"><bdi>${plain(node.piece)}</bdi></th>
+        <td>${number(node.score)}</td><td class="words">${reason(node, steps, beam)}</td></tr>`))}</tbody></table></div>`}</details>`;
 }
 
 function label(node) {

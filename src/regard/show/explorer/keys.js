@@ -1,0 +1,57 @@
+// What the keyboard does, and the list of it.
+import { html, useEffect, useRef } from "ui";
+import { chosenSite, hasPieces, layersOf } from "trace";
+import * as client from "client";
+import { saveSvg } from "save";
+
+const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], [", .", "the source word whose arithmetic is shown"], ["[ ]", "layer"], ["{ }", "head"],
+  ["h", "lines or map"], ["w", "words or pieces"], ["l", "lessons"], ["e", "save the picture"], ["?", "this list"], ["Esc", "close"]];
+
+export function Help({ onClose }) {
+  const dialog = useRef(null);
+  useEffect(() => { dialog.current.showModal(); }, []);
+  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="help-title"><h2 id="help-title">Keyboard</h2>
+    <dl>${KEYS.map(([key, what]) => html`<dt><kbd>${key}</kbd></dt><dd>${what}</dd>`)}</dl>
+    <p class="caption">The address of this page holds the whole view: copy it to come back to it. Attention is not by itself an explanation; leave a word out to see what matters.</p>
+    <form method="dialog"><button>Close</button></form></dialog>`;
+}
+
+export function useKeys(context) {
+  const now = useRef(context);
+  now.current = context;
+  useEffect(() => {
+    const press = (event) => { if (act(event, now.current)) event.preventDefault(); };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+}
+
+function act(event, { trace, state, set, alternative, setAlternative, force, go, setHelp, help }) {
+  if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return false;
+  if (event.key === "Enter" && event.target.tagName === "BUTTON") return false;
+  const last = trace.steps.length - 1, step = Math.min(state.step, last), site = chosenSite(trace, state);
+  const others = trace.steps[step].alternatives, layers = site && layersOf(trace, site.kind).map((each) => each.layer);
+  const heads = site && ["mean", ...Array(site.weights.shape[0]).keys()];
+  const cycle = (list, value, by) => list[(list.indexOf(value) + by + list.length) % list.length];
+  const actions = {
+    ArrowLeft: () => set({ step: Math.max(0, step - 1), key: null }),
+    ArrowRight: () => set({ step: Math.min(last, step + 1), key: null }),
+    ArrowUp: () => setAlternative(Math.max(0, (alternative ?? 1) - 1)),
+    ArrowDown: () => setAlternative(Math.min(others.length - 1, (alternative ?? -1) + 1)),
+    Enter: () => alternative !== null && client.online && trace.search && force(others[alternative].token),
+    ",": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? 0, -1) }),
+    ".": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? -1, 1) }),
+    "[": () => site && set({ layer: cycle(layers, site.layer, -1) }),
+    "]": () => site && set({ layer: cycle(layers, site.layer, 1) }),
+    "{": () => site && set({ head: cycle(heads, state.head, -1) }),
+    "}": () => site && set({ head: cycle(heads, state.head, 1) }),
+    h: () => set({ view: state.view === "map" ? "links" : "map" }),
+    w: () => hasPieces(trace) && set({ unit: state.unit === "words" ? "pieces" : "words" }),
+    l: () => (state.lesson === null ? go(0) : set({ lesson: null })),
+    e: () => saveSvg(),
+    "?": () => setHelp(true),
+  };
+  if (!(event.key in actions)) return false;
+  actions[event.key]();
+  return true;
+}
