@@ -82,7 +82,7 @@ def test_each_can_be_explored_with_nothing_but_its_name(nowhere):
         assert answer.json()["translation"]
     answer = client.post("/api/v1/picture/trace", json={"picture": 0, "model": "scenes"})
     assert answer.json()["translation"] == "a small blue square left of a large blue cross"
-    assert client.get("/languages").json()[0]["targets"] == ["de"]
+    assert "de" in client.get("/languages").json()[0]["targets"]
 
 
 def test_pictures_that_are_named_are_captioned_instead_of_the_examples(nowhere, capsys):
