@@ -16,7 +16,7 @@ from regard.serve.worker import Worker
 from tiny_captioner import save_tiny_captioner
 
 schemathesis = pytest.importorskip("schemathesis", reason="the package schemathesis is not installed (extra `dev`)")
-NO_SERVER_ERROR = 500
+SERVER_ERROR = 500
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,12 @@ def ask_and_check(client, number: int) -> None:
         sent.pop("cookies", None)
         if isinstance(sent.get("data"), bytes | str):
             sent["content"] = sent.pop("data")
+        # A form has texts only, and the client does not make them of numbers.
+        for place, (name, (file, value, *rest)) in enumerate(sent.get("files") or ()):
+            text = value if isinstance(value, bytes | str) else str(value)
+            sent["files"][place] = (name, (file, text, *rest))
         answer = client.request(**sent)
-        assert answer.status_code < NO_SERVER_ERROR or answer.json()["code"] == "not_installed"
+        assert answer.status_code < SERVER_ERROR or "not_installed" in answer.text, (sent, answer.text)
         case.validate_response(answer, checks=checks)
 
     check()
