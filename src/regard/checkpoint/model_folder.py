@@ -5,7 +5,7 @@ allocated before the names and shapes in the file are those of the model which t
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from regard.checkpoint.weights import Tensors, read_tensors, refuse_executable, 
 from regard.config.base import Config
 from regard.data.dataset import Vocabularies
 from regard.decoding.search import SearchConfig
-from regard.errors import ModelError, UserError
+from regard.errors import ModelError, UsageError, UserError
 from regard.protocol import Dimensions, Model
 
 SEARCH = "search.json"
@@ -118,6 +118,22 @@ def _usage(vocabularies: Vocabularies) -> str:
     if not vocabularies.target.ends_with_eos:
         return f"regard classify -m FOLDER {source}"
     return f"regard {'caption' if vocabularies.reads_pictures else 'translate'} -m FOLDER {source}"
+
+
+def first_of(models: Sequence[LoadedModel]) -> LoadedModel:
+    """The first of models that are to work together as an ensemble.
+
+    Raises:
+        ValueError: there is none.
+        UsageError: their vocabularies differ.
+    """
+    if not models:
+        raise ValueError("there must be at least one model")
+    first, *others = models
+    for other in others:
+        if other.vocabularies != first.vocabularies:
+            raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+    return first
 
 
 def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LoadedModel:
