@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(INSTALL) -e '.[dev,serve,detect,documents]'
+	$(INSTALL) -e '.[dev,serve,detect,documents,vision]'
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -59,6 +59,10 @@ class Model(nn.Module, ABC):
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Read the sources and `batch.decoder_input`; predict `batch.labels`. Attention goes to `record`."""
 
+    def frozen_flops(self, source: Tensor) -> int:
+        """Operations, of those that a `Counted` model counts, of parts that read `source` but do not learn now."""
+        return 0
+
 
 @runtime_checkable
 class Counted(Protocol):
@@ -83,6 +87,26 @@ class Labeller(Protocol):
         There is one place for the label of the whole source, or one for each of its words; rows of shorter sources
         have places at their end that mean nothing. `forward` has the same places, before its readout.
         """
+        ...
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """One picture that is too large to be a tensor: a model asks for squares of it. `shape` is that of the tensor."""
+
+    shape: tuple[int, int, int, int]
+
+    def part(self, top: int, left: int, width: int) -> Float[Tensor, "channels width width"]:
+        """What a tensor would hold there; 0 beyond the edges."""
+        ...
+
+
+@runtime_checkable
+class SeesParts(Protocol):
+    """A `Labeller` of pictures that looks at parts of them, and so need not be given the whole."""
+
+    def label_parts(self, picture: Parts, record: AttentionRecord | None = None) -> Float[Tensor, "1 1 labels"]:
+        """As `label` of the one picture."""
         ...
 
 

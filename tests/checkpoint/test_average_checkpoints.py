@@ -12,6 +12,7 @@ from regard.checkpoint.model_folder import load_model
 from regard.checkpoint.run_folder import RunFolder
 from regard.cli.main import run as regard
 from regard.errors import ModelError, UsageError
+from tiny_folder import save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def test_the_mean_of_the_newest_and_of_the_best(run: Path, tmp_path: Path) -> No
     average_model(choose(run, 2, notify=print), tmp_path / "newest")
     average_model(choose(run, 2, best=True, notify=print), tmp_path / "best")
     assert values(tmp_path / "newest") == {3.5}
+    assert len(choose(run, None, notify=print)) == 4  # five, but there are no more
     assert values(tmp_path / "best") == {1.5}
     assert (
         "Mean of the weights of 2 checkpoints: step-00000004, step-00000003"
@@ -70,15 +72,21 @@ def test_the_mean_is_accumulated_in_double_precision(parts: Parts, tmp_path: Pat
     }
 
 
-def test_other_shapes_and_other_tokenizers_are_refused_with_a_table(parts: Parts, tmp_path: Path) -> None:
+def test_other_shapes_and_other_tokenizers_are_refused_in_one_sentence(parts: Parts, tmp_path: Path) -> None:
     one = parts.save(tmp_path / "one")
     other = small(size=32).save(tmp_path / "other")
     with pytest.raises(ModelError, match="only checkpoints of one model") as caught:
         average([one, other])
-    assert "  other: size is 32, not 16" in str(caught.value)
+    assert str(caught.value).endswith(f"size is 32 in {other}, but 16 in {one}")
     swapped = small(letters="abcdeg").save(tmp_path / "swapped")  # as many symbols, but another one
-    with pytest.raises(ModelError, match=r"swapped: tokenizer\.json is [0-9a-f]{12}, not [0-9a-f]{12}"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json is [0-9a-f]{12} in .*swapped, but [0-9a-f]{12} in"):
         average([one, swapped])
+    (tmp_path / "kinds").mkdir()
+    unlike = save_tiny(tmp_path / "kinds" / "seq2seq", "seq2seq")
+    with pytest.raises(
+        ModelError, match=r"kind is seq2seq in .*, but transformer in .* \(and \d+ more settings differ"
+    ):
+        average([one, unlike])
 
 
 def test_too_few_checkpoints_are_refused(run: Path, tmp_path: Path) -> None:
@@ -121,6 +129,11 @@ def test_a_model_is_written_again_smaller_and_with_a_card(parts: Parts, tmp_path
     assert (written.metrics, written.data) == ([metric], {"a": "b"})
     assert written.notes == ["Seed 1.", "Weights are stored as bfloat16, rounded after they were measured."]
     assert "/home/me" not in (tmp_path / "small" / "README.md").read_text()
+
+
+def test_no_folder_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert regard(["average", str(tmp_path / "nix"), "-o", str(tmp_path / "model")]) == 4
+    assert "nix: no such model folder" in capsys.readouterr().err
 
 
 def test_a_card_that_says_something_unknown_is_refused(

@@ -85,7 +85,7 @@ def test_what_cannot_be_read_stops_or_is_reported_in_its_place(here, tmp_path, c
         (["caption", "x.png"], 2, "name a model folder"),
         (["caption", "-m", "MODEL", "nothing.png"], 3, "nothing.png"),
         (["caption", "-m", "MODEL", "EMPTY"], 3, "no pictures in this folder"),
-        (["caption", "-m", "MODEL", "-b", "0", "x.png"], 2, "beam_size"),
+        (["caption", "-m", "MODEL", "-b", "0", "x.png"], 2, "--beam-size"),
         (["translate", "-m", "MODEL", "hello"], 2, "reads pictures, not text"),
     ],
 )

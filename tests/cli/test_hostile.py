@@ -146,13 +146,13 @@ def test_a_dash_is_standard_input_and_output(told, folder):
         (["--beam-size", "3"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
+        (["--baseline", "nix.txt"], 3, "nix.txt: there is no such file"),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],
 )
 def test_a_wrong_option_of_evaluate_is_told_before_anything_is_measured(told, corpus, monkeypatch, options, code, what):
     monkeypatch.chdir(corpus)
     monkeypatch.setattr("regard.cli.evaluate._outputs", lambda *_: pytest.fail("the work began"))
-    assert told("evaluate", "--hypotheses", "output.txt", "test.tsv", *options)[:2] == (code, "")
     ended, output, error = told("evaluate", "--hypotheses", "output.txt", "test.tsv", *options)
     assert (ended, output) == (code, "")
     assert error.startswith(f"regard: error: {what}")
@@ -201,6 +201,73 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(told, folder, tmp_path,
     assert (code, output) == (1, "")
     assert error == f"regard: error: {tmp_path / name}: it cannot be written: No space left on device\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options", [["translate", "-o", "", "cat"], ["translate", "-m", "", "cat"], ["train", "r.yaml", "--output", " "]]
+)
+def test_a_path_that_is_empty_is_not_this_folder(told, options):
+    code, output, error = told(*options)
+    option = next(each for each in options if each.startswith("-"))
+    assert (code, output, error) == (2, "", f"regard: error: {option} is empty; name a file or folder\n")
+
+
+@pytest.mark.parametrize("options", [["--site", "decoder.0.cross"], ["--head", "1"], ["--pieces"]])
+@pytest.mark.parametrize("form", [["-o", "x.html"], ["-o", "x.json"], ["--explain"]])
+def test_what_a_page_holds_anyway_is_not_asked_for(told, folder, options, form):
+    code, output, error = told("show", "-m", folder, "the cat", *form, *options)
+    assert (code, output) == (2, "")
+    assert "every site, head and piece" in error
+
+
+@pytest.mark.parametrize("target", ["", "  "])
+def test_an_empty_translation_cannot_be_looked_at(told, folder, target):
+    code, output, error = told("show", "-m", folder, "the cat", "--target", target)
+    assert (code, output) == (2, "")
+    assert error.startswith("regard: error: --target is empty: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--beam-size", "0"], "--beam-size: input should be greater than or equal to 1, but it is 0"),
+        (["--min-length", "5", "--max-length", "3"], "--min-length is 5, but --max-length is 3"),
+        (["--temperature", "0.5"], "--temperature, --top-k and --top-p have no effect without --sampling"),
+        (
+            ["--top-k", "-4", "--top-p", "2"],
+            "the options have 2 mistakes:\n  --top-k: input should be greater than or equal to 0, but it is -4"
+            "\n  --top-p: input should be less than or equal to 1, but it is 2.0",
+        ),
+    ],
+)
+def test_a_wrong_search_is_told_of_the_options_that_were_typed(told, folder, options, what):
+    assert told("translate", "-m", folder, *options, "cat") == (2, "", f"regard: error: {what}\n")
+
+
+@POSIX
+def test_a_place_that_cannot_be_written_has_one_code(told, toy_recipe, folder, corpus):
+    if not Path("/proc/self").is_dir():
+        pytest.skip("needs /proc, where nobody can write")
+    outputs = {
+        ("train", toy_recipe, "--quiet"): "/proc/x",
+        ("translate", "-m", folder, "cat"): "/proc/x",
+        ("evaluate", "--hypotheses", corpus / "output.txt", corpus / "test.tsv"): "/proc/x",
+        ("average", folder, folder): "/proc/x",
+        ("show", "-m", folder, "cat"): "/proc/x.html",
+        ("check", corpus / "test.tsv", "--fix"): "/proc/x",
+    }
+    for command, place in outputs.items():
+        code, _, error = told(*command, *([] if command[-1] == "--fix" else ["-o"]), place)
+        assert (code, error.count("\n")) == (1, 1), (command, error)
+
+
+@POSIX
+def test_a_file_of_the_user_is_not_taken_for_a_library(tmp_path):
+    for name in ("torch", "yaml", "typer", "rich"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is my file')\n")
+    command = [sys.executable, "-m", "regard", "models", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_show_reads_lines_as_translate_does(told, folder):
@@ -303,9 +370,10 @@ def test_blank_files_are_bad_data(told, toy_recipe):
 
 def test_a_device_without_numbers_is_refused(told, toy_recipe):
     run = toy_recipe.parent / "run"
-    code, _, error = told("train", toy_recipe, "-o", run, "--device", "meta")
-    assert code == 2
-    assert error.startswith("regard: error: --device meta cannot be used here: ")
+    for options in (["-o", run], ["--dry-run"]):
+        code, _, error = told("train", toy_recipe, *options, "--device", "meta")
+        assert code == 2
+        assert error.startswith("regard: error: --device meta cannot be used here: ")
     assert not run.exists()
 
 

@@ -31,9 +31,24 @@ def test_a_plain_line_appears_now_and_then(capsys):
         clock.now += 6
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "step 1  epoch 1  loss 9.250  6,000 tokens/s  lr 2.00e-06  norm 1.50  ? left",
+        "step 1  epoch 1  loss 9.250  6,000 tokens/s  lr 2.00e-06  norm 1.50",
         "step 3  epoch 1  loss 9.250  6,000 tokens/s  lr 2.00e-06  norm 1.50  0:06 left",
     ]
+
+
+def test_a_long_preparation_is_told_now_and_then(capsys):
+    clock = Clock()
+    view = live.PlainView(clock)
+    for number in range(4):
+        view.show(events.Preparing("pictures seen", 1000 * number, 4000))
+        clock.now += 6
+    start, two = capsys.readouterr().err.splitlines()
+    assert (start, two) == tuple(f"preparing the data: {number} of 4,000 pictures seen" for number in ("0", "2,000"))
+    moving = live.LiveView()
+    moving.show(events.Preparing("pictures seen", 1000, 4000))
+    moving.close()
+    (task,) = moving._progress.tasks
+    assert (task.percentage, task.description) == (25, "preparing the data: 1,000 of 4,000 pictures seen")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From folders of pictures to a trained model, to labels, and to a drawing of where it looked."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 import regard
 from data.picture_files import encoded, gradient
+from data.tiled_tiff import write_tiled
 from regard.cli import main
 from regard.data.picture_file import read_picture
 from regard.data.pictures import write_idx
@@ -77,9 +79,10 @@ def test_accuracy_is_measured(trained: Path, capsys, tmp_path: Path) -> None:
     images[:3, 3:9, 4:12] = 250
     write_idx(tmp_path / "x-images-idx3-ubyte", images)
     write_idx(tmp_path / "x-labels-idx1-ubyte", np.zeros(4, np.uint8))
-    assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(trained / "set"), "--json"]) == 0
-    (metric,) = json.loads(capsys.readouterr().out)["metrics"]
-    assert (metric["name"], metric["value"]) == ("accuracy", 100.0)
+    for name in MODELS:
+        assert main.run(["evaluate", "-m", str(trained / name / "model"), str(trained / "set"), "--json"]) == 0
+        (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+        assert (metric["name"], metric["value"]) == ("accuracy", 100.0)
     # Labels that it has never seen are never right.
     assert main.run(["evaluate", "-m", str(trained / "plain" / "model"), str(tmp_path / "x-images-idx3-ubyte")]) == 0
     assert "0.00" in capsys.readouterr().out
@@ -131,6 +134,35 @@ def test_where_it_looked_is_printed_and_drawn(trained: Path, capsys, tmp_path: P
         assert main.run(["show", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert main.run(["show", "-m", str(trained / "glimpse" / "model"), "nix.png"]) == 3
+
+
+def test_a_huge_picture_is_looked_at_and_classified(trained: Path, capsys, tmp_path) -> None:
+    """12,000 x 16,000 pixels, dark with light in the middle, as those that the model was trained with."""
+    tiles = {value: np.full((500, 500), value, np.uint8) for value in (110, 250)}
+    picture = str(tmp_path / "huge.tif")
+    write_tiled(
+        Path(picture), 12_000, 16_000, lambda row, column: tiles[250 if 6 <= row < 18 and 8 <= column < 24 else 110]
+    )
+    assert main.run(["show", "-m", str(trained / "glimpse" / "model"), picture, "-o", str(tmp_path / "x.png")]) == 0
+    assert capsys.readouterr().out.startswith("light\t")
+    (found,) = regard.PictureClassifier.load(trained / "glimpse" / "model").classify(picture)
+    (whole,) = regard.PictureClassifier.load(trained / "plain" / "model").classify(picture)
+    assert (found.label, whole.label) == ("light", "light")
+    assert found.pixels.shape == whole.pixels.shape == (12, 16, 1)
+    assert (found.pixels != 128).any()
+    damaged = bytearray(Path(picture).read_bytes())
+    damaged[-700:] = bytes(700)
+    Path(picture).write_bytes(damaged)
+    assert main.run(["classify", "-m", str(trained / "glimpse" / "model"), picture]) == 3
+    assert "the picture is damaged" in capsys.readouterr().err
+
+
+def test_a_path_alone_is_one_picture_and_bytes_are_none(trained: Path) -> None:
+    classifier = regard.PictureClassifier.load(trained / "plain" / "model")
+    (found,) = classifier.classify(str(trained / "set" / "light" / "3.png"))
+    assert found.label == "light"
+    with pytest.raises(TypeError, match="a picture is named by its path, a str or Path, not bytes"):
+        inspect.unwrap(regard.PictureClassifier.classify)(classifier, b"3.png")
 
 
 def test_the_map_shown_is_laid_out_like_the_picture(trained: Path) -> None:

@@ -141,11 +141,11 @@ def test_what_could_not_be_translated_is_counted(run):
 @pytest.mark.parametrize(
     ("options", "stdin", "code", "message"),
     [
-        (["-b", "0"], b"", 2, "`beam_size`"),
-        (["--n-best", "9"], b"", 2, "a beam of 3 can find no more"),
-        (["--top-k", "9"], b"", 2, "no effect without `sampling: true`"),
-        (["--early-stopping", "-b", "1"], b"", 2, "early_stopping has no effect with a beam of 1"),
-        (["--early-stopping", "--sampling"], b"", 2, "early_stopping has no effect when sampling"),
+        (["-b", "0"], b"", 2, "--beam-size: "),
+        (["--n-best", "9"], b"", 2, "error: --n-best is 9, but a beam of 3 can find no more"),
+        (["--top-k", "9"], b"", 2, "no effect without --sampling"),
+        (["--early-stopping", "-b", "1"], b"", 2, "error: --early-stopping has no effect with a beam of 1"),
+        (["--early-stopping", "--sampling"], b"", 2, "error: --early-stopping has no effect when sampling"),
         (["-i", "nowhere.txt"], b"", 3, "no such file"),
         (["-i", "nowhere.txt", "text"], b"", 2, "give one of them"),
         ([], b"good\nb\xe4d\n", 3, "standard input:2: byte 0xE4 at place 1"),

@@ -163,7 +163,19 @@ def test_tsv_has_a_header_only_if_it_names_both_sides(tmp_path):
 
     assert list(corpus) == [Pair("one", "eins")]
     assert corpus.location(0) == f"{path}:2"
-    assert list(open_corpus(path, source="en", target="fr")) == [Pair("id", "de"), Pair("1", "eins")]
+    assert list(open_corpus(path)) == [Pair("id", "de"), Pair("1", "eins")]
+    with pytest.raises(
+        DataError, match=r"pairs\.tsv:1: there is a column `en`, but no column `fr`; there are id, de, en"
+    ):
+        open_corpus(path, source="en", target="fr")
+    plain = one_file(tmp_path, "plain.tsv", "eins\tone\n")
+    assert list(open_corpus(plain, source="en", target="fr")) == [Pair("eins", "one")]  # names of the languages alone
+
+
+def test_a_name_without_its_ending_is_answered_with_it(tmp_path):
+    path = one_file(tmp_path, "pairs.tsv", "one\teins\n")
+    with pytest.raises(DataError, match=rf"did you mean {path}\?$"):
+        open_corpus(tmp_path / "pairs")
 
 
 def test_tsv_quotes_are_text(tmp_path):

@@ -8,8 +8,8 @@ from corpora import LETTERS, letter_pairs, write_pairs
 
 from regard.data import dataset as dataset_module
 from regard.data.batching import Batches
-from regard.data.corpus import TestItem
-from regard.data.dataset import DataConfig, Dataset, Vocabularies, cache_folder, open_named, open_split, prepare
+from regard.data.corpus import TestItem, read_test_items
+from regard.data.dataset import DataConfig, Vocabularies, cache_folder, open_named, open_split, prepare
 from regard.data.store import TokenStore
 from regard.data.tokenizer import TokenizerConfig, learn
 from regard.errors import DataError, ModelError, UsageError
@@ -47,12 +47,13 @@ def test_two_tokenizers_serve_one_side_each(base: Path) -> None:
 
 
 def test_stores_and_items_are_those_of_the_files(base: Path) -> None:
-    dataset = Dataset.prepare(config(test=["test.tsv"]), base=base)
+    dataset = prepare(config(test=["test.tsv"]), base=base)
     assert len(dataset.train) == 40
     assert dataset.validation is not None
     assert len(dataset.validation) == 10
     assert [(item.source, *item.references) for item in dataset.validation_items] == letter_pairs(10, seed=2)
-    assert [item.source for item in dataset.test_items("test.tsv")] == [pair[0] for pair in letter_pairs(5, seed=3)]
+    tested = read_test_items(open_named(dataset.config, "test.tsv", dataset.base))
+    assert [item.source for item in tested] == [pair[0] for pair in letter_pairs(5, seed=3)]
     assert dataset.report[0] == "train: 40 of 40 pairs are used"
 
 

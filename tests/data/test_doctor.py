@@ -162,6 +162,14 @@ def test_many_identical_pairs_are_a_warning_and_few_are_a_note(tmp_path):
     )
 
 
+def test_a_text_that_is_to_be_said_again_has_two_equal_sides_by_design(tmp_path):
+    corpus(tmp_path, sentences(100))
+    twice = open_corpus(tmp_path / "train", source="en", target="en", on_error="skip")
+    assert findings(twice) == {}
+    write_lines(tmp_path / "one.tsv", [source for source, _ in sentences(100)])
+    assert findings(open_corpus(tmp_path / "one.tsv", format="tsv", columns=(1, 1), on_error="skip")) == {}
+
+
 def test_i10_test_sentences_in_the_training_data_are_found_whatever_their_case(tmp_path):
     pairs = sentences(60)
     test = corpus(tmp_path, [pairs[50], (pairs[51][0], "etwas anderes"), ("new here", "neu hier")], "test")

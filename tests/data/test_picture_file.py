@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from data.picture_files import encoded, gradient, png_claiming, png_with_text
 from regard.data.picture_file import FORMATS, MAX_PIXELS, read_picture
@@ -82,6 +82,30 @@ def test_other_modes_become_three_channels() -> None:
         assert np.array_equal(colour(encoded(image.convert(mode), "PNG")), np.stack([grey] * 3, -1))
     bits = colour(encoded(image.convert("1"), "PNG"))
     assert set(np.unique(bits)) == {0, 255}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_colour_profile_changes_nothing(form: str) -> None:
+    options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = colour(encoded(gradient(), form, **options))
+    assert np.array_equal(colour(encoded(gradient(), form, icc_profile=profile, **options)), plain)
+    assert np.array_equal(colour(encoded(gradient(), form, icc_profile=b"no profile", **options)), plain)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_huge_colour_profile_costs_no_memory(form: str) -> None:
+    size = 10_000_000 if form != "PNG" else 30_000_000  # PNG compresses it, and so it is a bomb
+    content = encoded(gradient(), form, icc_profile=bytes(size))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    if form == "PNG":  # nobody can tell how large it becomes
+        with pytest.raises(DataError, match="damaged"):
+            colour(content)
+    else:
+        assert colour(content).shape == (24, 32, 3)
+    assert time.perf_counter() - begun < 1.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
 def test_sixteen_bits_are_scaled_not_clipped() -> None:

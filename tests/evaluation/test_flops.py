@@ -22,6 +22,7 @@ from checks.ulmfit import ulmfit_model
 from regard.evaluation.flops import flops_per_token, readable, sentence, training_flops
 from regard.models import family, kinds, reads_pictures, transformer
 from regard.protocol import Counted, Dimensions
+from regard.training.finetuning import FinetuningConfig, freeze
 
 EXPERTS = {"number": 3, "used": 2}
 RECURRENT = {
@@ -100,6 +101,32 @@ def test_training_costs_three_forward_passes(name):
 
 def test_the_stand_in_for_the_additive_score_is_that_score():
     checks.the_plain_scores_are_the_fused_ones()
+
+
+@pytest.mark.parametrize("name", ["tagger", "ulmfit"])
+def test_what_does_not_learn_costs_one_pass(name):
+    if name == "tagger":
+        model, batch = tagger_model(), tagged(SENTENCES[:1] * 2)
+    else:
+        model = ulmfit_model()
+        batch = checks.suited(model, checks.sentences()[0])
+        freeze(model, FinetuningConfig(unfreeze="last"), epoch=0)
+    model.train()
+    frozen = model.frozen_flops(batch.source)
+    assert 0 < frozen < model.flops(batch)
+    found, stated = checks.counted(model, batch, backward=True), training_flops(model, batch)
+    assert stated == 3 * (model.flops(batch) - frozen) + frozen
+    # What lies next to the frozen part needs no gradient of it, nor recurrent layers of the zeros they begin with.
+    assert 0.85 * stated < found <= stated
+
+
+def test_a_frozen_encoder_of_pictures_costs_one_pass_or_none():
+    model = captioner_model()
+    regions, seen = torch.zeros(2, 6, 4), torch.zeros(2, 3, 48, 64)
+    assert model.frozen_flops(seen) == 0
+    model.encoder.frozen = True
+    assert model.frozen_flops(regions) == 0
+    assert model.frozen_flops(seen) == model.encoder.flops(2, 48, 64)
 
 
 @pytest.mark.parametrize("kind", kinds())

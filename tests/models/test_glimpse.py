@@ -43,6 +43,28 @@ def test_the_equations() -> None:
     glimpse_checks.follows_the_equations()
 
 
+class InParts:
+    """A picture that gives squares of itself, and remembers which."""
+
+    def __init__(self, picture: torch.Tensor) -> None:
+        self.shape, self.asked = tuple(picture.shape), []
+        self._padded = functional.pad(picture[0], (40, 40, 40, 40))
+
+    def part(self, top: int, left: int, width: int) -> torch.Tensor:
+        self.asked.append((top, left, width, width))
+        return self._padded[:, top + 40 : top + 40 + width, left + 40 : left + 40 + width]
+
+
+def test_a_picture_in_parts_is_seen_as_the_whole_and_nothing_else_is_asked_for() -> None:
+    model, batch, record = glimpse_model(), pictures(1), AttentionRecord()
+    picture = InParts(batch.source)
+    whole = model.label(batch.source)
+    assert torch.equal(model.label_parts(picture, record), whole)
+    assert picture.asked == [tuple(box) for step in record.glimpses[0] for box in step.long().tolist()]
+    random = glimpse_model(policy="random")
+    assert torch.equal(random.label_parts(picture), random.label_parts(picture))
+
+
 def test_the_record_holds_the_boxes_that_were_seen() -> None:
     model, batch, record = glimpse_model(), pictures(), AttentionRecord()
     cut = []

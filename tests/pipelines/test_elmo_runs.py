@@ -90,7 +90,7 @@ def test_elmo_is_trained_and_gives_a_tagger_its_vectors(recipes, tmp_path):
             r"kind elmo needs data.source_tokenizer: \{kind: bytes\}",
         ),
         ("elmo", ["data.target_tokenizer={kind: characters}"], r"needs data.target_tokenizer: \{kind: words\}"),
-        ("elmo", ["training.metric=bleu"], "neither generates texts nor gives labels; take loss or perplexity"),
+        ("elmo", ["training.metric=bleu"], "gives for a target of kind words; take loss or perplexity"),
         ("tagger", ["data.target_tokenizer={kind: labels}"], r"needs data.target_tokenizer: \{kind: tags\}"),
     ],
 )
@@ -115,6 +115,10 @@ def test_a_tagger_with_another_elmo_cannot_begin_with_this_one(recipes, tmp_path
 
 def test_a_kind_without_a_common_part_cannot_begin_with_elmo(recipes, tmp_path):
     run(read(recipes, "elmo", "training.steps=1"), tmp_path / "elmo")
-    classifier = ["model={kind: text_classifier, size: 8, embedding_size: 8}", "data.target_tokenizer={kind: labels}"]
+    classifier = [
+        "model={kind: text_classifier, size: 8, embedding_size: 8}",
+        "data.target_tokenizer={kind: labels}",
+        "training.metric=accuracy",
+    ]
     with pytest.raises(UsageError, match="no part of it with which one of kind text_classifier can begin"):
         run(read(recipes, "tagger", f"training.start_from={tmp_path / 'elmo'}", *classifier), tmp_path / "run")

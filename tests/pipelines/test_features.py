@@ -70,6 +70,14 @@ def test_the_encoder_is_asked_once_and_again_only_for_other_weights_or_pictures(
     assert len(built) == 3
 
 
+def test_reading_them_is_told_as_it_goes_on(data, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
+    told = []
+    with_features(data, model(), tell=told.append)
+    assert [(event.done, event.total) for event in told] == [(0, 5), (2, 5), (4, 5)]
+    with_features(data, model(), tell=lambda event: pytest.fail("it is read already"))
+
+
 def test_a_trained_encoder_gets_its_pictures(data):
     assert with_features(data, model(frozen=False)) is data
 

@@ -132,8 +132,27 @@ def test_what_does_not_suit_is_refused_in_one_sentence(folder, settings, message
     assert not (folder / "never").exists()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("regard: error: ")
+    assert finetune(folder, "never", *settings, "--dry-run") == 2
+    assert capsys.readouterr() == ("", f"{line}\n"), "a dry run says what the real one would"
     if message != "set|take":
         assert message in line
+
+
+def test_a_dry_run_begins_with_the_tokenizers_that_the_real_one_takes_over(folder, capsys):
+    assert finetune(folder, "never", "--dry-run") == 0
+    size = load_model(folder / "lm").vocabularies.target.size
+    assert f"vocabularies: {size} source, 6 target" in capsys.readouterr().out
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize("metric", ["bleu", "f1", "wer"])
+def test_a_metric_of_something_else_is_refused_and_the_right_ones_are_named(folder, capsys, metric):
+    assert finetune(folder, "never", f"training.metric={metric}") == 2
+    assert capsys.readouterr().err == (
+        f"regard: error: training.metric is {metric}, which does not measure what a model of kind ulmfit gives for a "
+        "target of kind labels; take accuracy, loss or perplexity\n"
+    )
+    assert not (folder / "never").exists()
 
 
 def test_what_nothing_can_begin_with_is_not_pretrained(folder, capsys):

@@ -51,6 +51,13 @@ class StopAfter:
         return self.left < 0
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_labels_metrics_do_not_measure_texts(toy_recipe, tmp_path, metric):
+    with pytest.raises(UsageError, match=r"target of kind symbols; take bleu, chrf, wer, .*, loss or perplexity$"):
+        run(read(toy_recipe, f"training.metric={metric}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_writes_all_that_it_should(toy_recipe, tmp_path):
     folder = tmp_path / "run"
     events = run(read(toy_recipe), folder, command="regard train toy.yaml")

@@ -1,3 +1,4 @@
+import inspect
 import random
 
 import pytest
@@ -52,6 +53,25 @@ def test_samples_depend_on_the_row_in_the_whole_input(translator):
     later = translator.translate(LINES[30:], sampling=True, seed=5, first_row=30, batch_size=3)
     assert [each.ids for each in later] == [each.ids for each in whole[30:]]
     assert [each.ids for each in translator.translate(LINES, sampling=True, seed=6)] != [each.ids for each in whole]
+
+
+def test_what_is_no_text_is_refused_by_name(translator):
+    translate, score, stream = map(inspect.unwrap, (Translator.translate, Translator.score, Translator.stream))
+    with pytest.raises(TypeError, match=r"^a text is a str, not bytes; decode it first: text\.decode\('utf-8'\)$"):
+        translate(translator, b"the cat")
+    for wrong in (None, 3, ["the cat", None], {1: 2}):
+        with pytest.raises(TypeError, match=r"^a text is a str, not (NoneType|int)$"):
+            translate(translator, wrong)
+    with pytest.raises(TypeError, match="not bytes"):
+        translate(translator, "the cat", prefixes=[b"die"])
+    with pytest.raises(TypeError, match="a text is a str, not bytes"):
+        score(translator, [("the cat", b"die")])
+    with pytest.raises(TypeError, match="a pair is"):
+        score(translator, ["ab"])
+    with pytest.raises(TypeError, match="a text is a str, not list"):
+        next(stream(translator, ["the cat"]))
+    with pytest.raises(TypeError, match="a text is a str, not bytes"):
+        next(inspect.unwrap(regard.Chat.reply)(regard.Chat(translator), b"hello"))
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "\t", "\u200b", "\x00"])
@@ -198,7 +218,7 @@ def test_early_stopping_of_the_model_gives_way_to_a_search_that_has_none(tmp_pat
     assert translator.settings().early_stopping
     assert not translator.settings(beam_size=1).early_stopping
     assert not translator.settings(sampling=True).early_stopping
-    with pytest.raises(UsageError, match="early_stopping has no effect with a beam of 1"):
+    with pytest.raises(UsageError, match="`early_stopping` has no effect with a beam of 1"):
         translator.settings(beam_size=1, early_stopping=True)
 
 

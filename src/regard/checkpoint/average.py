@@ -20,17 +20,22 @@ from regard.checkpoint.model_folder import (
 from regard.checkpoint.weights import read_tensors, refuse_non_finite
 from regard.errors import ModelError, UsageError
 
+USUAL = 5
 
-def choose(run: Path, number: int, *, best: bool = False, notify: Callable[[str], None]) -> list[Path]:
+
+def choose(run: Path, number: int | None, *, best: bool = False, notify: Callable[[str], None]) -> list[Path]:
     """The `number` newest (or best) checkpoints of a run that verify; those of a run in progress, too.
+
+    Without a number they are `USUAL`, or as many as there are.
 
     Raises:
         UsageError: there are fewer.
         ModelError: not one is intact.
     """
     checkpoints = Checkpoints(run, notify=notify)
-    chosen = checkpoints.best(number) if best else checkpoints.newest(number)
-    if len(chosen) < number:
+    wanted = USUAL if number is None else number
+    chosen = checkpoints.best(wanted) if best else checkpoints.newest(wanted)
+    if len(chosen) < (1 if number is None else number):
         kind = "scored checkpoints" if best else "checkpoints"
         raise UsageError(
             f"{run} has {len(chosen)} intact {kind}, not {number}; "
@@ -110,18 +115,17 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _refuse_different(folders: Sequence[Path], manifests: Sequence[dict[str, Entry]]) -> None:
-    facts = [_facts(folder, entries) for folder, entries in zip(folders, manifests, strict=True)]
-    keys = sorted({key for fact in facts for key in fact})
-    rows = [
-        f"  {folder.name}: {key} is {fact.get(key)}, not {facts[0].get(key)}"
-        for key in keys
-        for folder, fact in zip(folders, facts, strict=True)
-        if fact.get(key) != facts[0].get(key)
-    ]
-    if rows:
-        raise ModelError(
-            f"only checkpoints of one model can be averaged; unlike {folders[0].name}:\n" + "\n".join(rows)
-        )
+    first = _facts(folders[0], manifests[0])
+    for folder, entries in zip(folders[1:], manifests[1:], strict=True):
+        facts = _facts(folder, entries)
+        keys = sorted({*first, *facts}, key=lambda key: (key != "kind", key))
+        unlike = [key for key in keys if first.get(key) != facts.get(key)]
+        if unlike:
+            more = f" (and {len(unlike) - 1} more settings differ)" if len(unlike) > 1 else ""
+            raise ModelError(
+                f"only checkpoints of one model can be averaged: {unlike[0]} is {facts.get(unlike[0])} in {folder}, "
+                f"but {first.get(unlike[0])} in {folders[0]}{more}"
+            )
 
 
 def _facts(folder: Path, entries: dict[str, Entry]) -> dict[str, object]:

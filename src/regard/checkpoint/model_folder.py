@@ -5,7 +5,7 @@ allocated before the names and shapes in the file are those of the model which t
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from regard.checkpoint.weights import Tensors, read_tensors, refuse_executable, 
 from regard.config.base import Config
 from regard.data.dataset import Vocabularies
 from regard.decoding.search import SearchConfig
-from regard.errors import ModelError, UserError
+from regard.errors import ModelError, UsageError, UserError
 from regard.protocol import Dimensions, Model
 
 CONFIG = "config.json"
@@ -109,6 +109,22 @@ def save_model(
     page = card.page(kind=kind, num_parameters=weights.num_parameters).encode()
     make_folders(folder.parent, storage=storage)
     write_folder(folder, {**files, WEIGHTS: weights, README: page}, replace=True, storage=storage)
+
+
+def first_of(models: Sequence[LoadedModel]) -> LoadedModel:
+    """The first of models that are to work together as an ensemble.
+
+    Raises:
+        ValueError: there is none.
+        UsageError: their vocabularies differ.
+    """
+    if not models:
+        raise ValueError("there must be at least one model")
+    first, *others = models
+    for other in others:
+        if other.vocabularies != first.vocabularies:
+            raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+    return first
 
 
 def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LoadedModel:

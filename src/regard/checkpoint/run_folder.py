@@ -15,7 +15,7 @@ from regard.checkpoint.lock import RunLock
 from regard.checkpoint.log import EventLog
 from regard.checkpoint.publish import make_folders, sweep, write_file
 from regard.checkpoint.storage import Storage
-from regard.errors import ModelError, UsageError, UserError
+from regard.errors import ModelError, UsageError
 
 RECIPE = "recipe.yaml"
 CARD = "card.json"
@@ -72,16 +72,14 @@ class RunFolder:
 
         Raises:
             LockedError: another process is using it.
-            UsageError: it cannot be made or written, or is some other folder.
+            UsageError: it is some other folder.
+            UserError: it cannot be made or written.
         """
         path, storage = check_run_path(path), storage or Storage()
         checkpoints = Checkpoints(
             path, keep_last=keep_last, keep_best=keep_best, keep_scored=keep_scored, notify=notify, storage=storage
         )
-        try:
-            make_folders(path / CHECKPOINTS, storage=storage)
-        except UserError as error:
-            raise UsageError(str(error)) from None
+        make_folders(path / CHECKPOINTS, storage=storage)
         lock = RunLock(path, notify=notify)
         try:
             sweep(path, notify=notify, storage=storage)

@@ -19,7 +19,7 @@ def command(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="One run folder, or models to average.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write.")],
     number: Annotated[
-        int | None, typer.Option("--number", "-n", min=1, help="How many checkpoints of the run.", show_default="5")
+        int | None, typer.Option("--number", "-n", min=1, help="How many checkpoints of the run. [default: 5, or all]")
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The best by validation score, not the newest.")] = False,
     precision: Annotated[
@@ -58,11 +58,11 @@ def _chosen(folders: list[Path], number: int | None, *, best: bool, changes: boo
         typer.echo(f"regard: {message}", err=True)
 
     if len(folders) == 1 and (folders[0] / CHECKPOINTS).is_dir():
-        return choose(folders[0], 5 if number is None else number, best=best, notify=notify)
+        return choose(folders[0], number, best=best, notify=notify)
     if best or number is not None:
         option = "--best" if best else "-n"
         raise UsageError(f"{option} chooses among the checkpoints of one run; name a run folder alone")
-    if len(folders) == 1 and not changes:
+    if len(folders) == 1 and not changes and folders[0].is_dir():
         raise UsageError(
             f"{folders[0]}: the mean of one model is that model; name a run folder, more models, --precision or --card"
         )

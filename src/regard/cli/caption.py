@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from regard.cli.options import Device, Threads
+from regard.cli.options import Device, Threads, named_as_typed
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -59,24 +59,22 @@ def command(
     A folder means every picture in it, by name. A picture that cannot be read ends the run with exit code 3; with
     --skip its line is `{"image": ..., "error": ...}` (blank with --text), and the code is 3 at the end.
     """
-    given = {
-        name: value
-        for name, value in {
-            "beam_size": beam_size,
-            "n_best": n_best,
-            "length_penalty": length_penalty,
-            "max_length": max_length,
-            "sampling": sampling or None,
-            "temperature": temperature,
-            "seed": seed,
-        }.items()
-        if value is not None
+    search = {
+        "beam_size": beam_size,
+        "n_best": n_best,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+        "sampling": sampling or None,
+        "temperature": temperature,
+        "seed": seed,
     }
+    given = {name: value for name, value in search.items() if value is not None}
     from regard.cli.translate import find_device, writer
     from regard.pipelines.caption import Captioner
 
     captioner = Captioner.load(*(model or []), device=find_device(device, threads=threads))
-    captioner.settings(**given)  # a wrong option shall not wait for the first picture
+    with named_as_typed(search):
+        captioner.settings(**given)  # a wrong option shall not wait for the first picture
     if attention is not None:
         _require_attention(captioner, attention)
     number = num_unread = 0
@@ -94,7 +92,7 @@ def command(
 
 def _paths(images: list[Path] | None) -> Iterator[Path]:
     """Files as they are named, those of folders by name, or lines of standard input."""
-    from regard.data.picture_file import SUFFIXES
+    from regard.pipelines.picture_input import files_in
 
     if not images:
         if sys.stdin.isatty():
@@ -102,13 +100,7 @@ def _paths(images: list[Path] | None) -> Iterator[Path]:
         yield from (Path(line) for line in sys.stdin.read().splitlines() if line.strip())
         return
     for path in images:
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
-        if not found:
-            raise DataError(f"{path}: no pictures in this folder ({', '.join(SUFFIXES)})")
-        yield from found
+        yield from files_in(path) if path.is_dir() else [path]
 
 
 def _captions(

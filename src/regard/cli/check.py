@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,18 +78,24 @@ def command(
     of_pictures = train[0].pictures is not None
     if of_pictures and fix is not None:
         raise UsageError("--fix mends texts; pictures that cannot be read are left out by `data.on_error: skip`")
+    treatments = None if fix is None else _treatments(train, fix, held_out, drop)
     diagnoses = []
     for diagnosis in (examine_pictures if of_pictures else examine)(train, held_out, num_examples=num_examples):
         diagnoses.append(diagnosis)
         _print_json(diagnosis.as_dict()) if as_json else _print_diagnosis(diagnosis)
-    if fix is not None:
-        from regard.data.doctor_fix import DROPPED
-        from regard.data.doctor_fix import fix as fix_all
-
-        kinds = DROPPED if drop is None else tuple(kind.strip() for kind in drop.split(",") if kind.strip())
-        for treatment in fix_all(train, fix, held_out=held_out, drop=kinds):
-            _print_json(treatment.as_dict()) if as_json else _print_treatment(treatment)
+    for treatment in treatments or ():
+        _print_json(treatment.as_dict()) if as_json else _print_treatment(treatment)
     return _exit_code(diagnoses, strict=strict, mended=fix is not None)
+
+
+def _treatments(
+    train: list["Corpus"], folder: Path, held_out: list["Corpus"], drop: str | None
+) -> Iterator["Treatment"]:
+    """What --fix will do; a wrong --drop is told before the examination, which may take long."""
+    from regard.data.doctor_fix import DROPPED, fix
+
+    kinds = DROPPED if drop is None else tuple(kind.strip() for kind in drop.split(",") if kind.strip())
+    return fix(train, folder, held_out=held_out, drop=kinds)
 
 
 def _corpora(

@@ -1,15 +1,15 @@
 """Give texts or pictures their labels, or words their tags: arguments, a file, or standard input, line by line."""
 
 import json
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regard.cli.notices import Notices
 from regard.cli.options import Device, Json, Threads
-from regard.cli.translate import MOST_NOTICES, writer
+from regard.cli.translate import writer
 from regard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,18 +64,15 @@ def command(
     classifier = Classifier(loaded)
     if classifier.gives_tags and n_best > 1 and not as_json:
         raise UsageError("--n-best with a model of tags needs --json, which shows every word's tags")
-    row, notices = 0, 0
+    row, notices = 0, Notices()
     with writer(output) as write:
         for lines in input_chunks(texts or [], input_file):
             for number, found in enumerate(classifier.classify(lines), row):
                 write(_json(number, found, n_best, attention) if as_json else _plain(found, n_best, attention))
                 if found.notice is not None:
-                    notices += 1
-                    if notices <= MOST_NOTICES:
-                        sys.stderr.write(f"regard: line {number + 1}: {found.notice}\n")
+                    notices.tell(f"line {number + 1}: {found.notice}")
             row += len(lines)
-    if notices > MOST_NOTICES:
-        sys.stderr.write(f"regard: and {notices - MOST_NOTICES:,} more such lines\n")
+    notices.finish()
 
 
 def _plain(found: "Classification", n_best: int, attention: bool) -> str:

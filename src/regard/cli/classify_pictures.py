@@ -1,13 +1,13 @@
 """`regard classify` with a model that reads pictures."""
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regard.cli.translate import MOST_NOTICES, writer
+from regard.cli.notices import Notices
+from regard.cli.translate import writer
 from regard.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,21 +24,17 @@ def classify_pictures(
         DataError: there was such a one; the others were classified.
     """
     from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.picture_input import read_inputs
 
     classifier = PictureClassifier(loaded)
-    number, notices, unread = 0, 0, 0
+    number, unread, notices = 0, 0, Notices()
     with writer(output) as write:
-        for found in classifier.stream(read_inputs((name for name in names if name.strip()), classifier.reader)):
+        for found in classifier.stream(classifier.read(name for name in names if name.strip())):
             write(_json(number, found, n_best) if as_json else _plain(found, n_best))
             number += 1
             unread += found.pixels is None
             if found.notice is not None:
-                notices += 1
-                if notices <= MOST_NOTICES:
-                    sys.stderr.write(f"regard: {found.notice}\n")
-    if notices > MOST_NOTICES:
-        sys.stderr.write(f"regard: and {notices - MOST_NOTICES:,} more such notices\n")
+                notices.tell(found.notice)
+    notices.finish()
     if unread:
         raise DataError(f"{unread:,} of {number:,} picture(s) could not be read; their labels are blank")
 

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from regard.cli.notices import Notices
 from regard.cli.options import FORMATS_HELP, Device, Threads
-from regard.cli.translate import MOST_NOTICES, BatchSize, find_device
+from regard.cli.translate import BatchSize, find_device
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -114,11 +115,12 @@ def command(
         items = _items(corpus)
         names = _metric_names(metric, items, reader)
         _check_gates(gates, names)
+        others = None if baseline is None else _read(baseline, len(items))
         outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
         items = _as_learnt(reader, items)
         values = _measure(names, outputs, items)
-        if baseline is not None:
-            comparisons = _compare(names, baseline, outputs, items)
+        if others is not None:
+            comparisons = _compare(names, others, outputs, items)
     _print_json(values, comparisons) if as_json else _print_table(values, comparisons)
     _pass(gates, values)
 
@@ -265,11 +267,10 @@ def _outputs(
 
 
 def _tell(notices: Iterable[tuple[str, str]]) -> None:
-    told = list(notices)
-    for source, notice in told[:MOST_NOTICES]:
-        sys.stderr.write(f"regard: warning: {source[:60]!r}: {notice}\n")
-    if len(told) > MOST_NOTICES:
-        sys.stderr.write(f"regard: and {len(told) - MOST_NOTICES:,} more such lines\n")
+    told = Notices()
+    for source, notice in notices:
+        told.tell(f"warning: {source[:60]!r}: {notice}")
+    told.finish()
 
 
 def _read(path: Path, num_items: int) -> list[str]:
@@ -287,10 +288,10 @@ def _measure(names: list[str], outputs: list[str], items: list["TestItem"]) -> l
     return evaluate(names, outputs, [item.references for item in items])
 
 
-def _compare(names: list[str], baseline: Path, outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
+def _compare(names: list[str], others: list[str], outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
     from regard.evaluation.significance import paired_bootstrap
 
-    others, references = _read(baseline, len(items)), [item.references for item in items]
+    references = [item.references for item in items]
     return [paired_bootstrap(name, others, outputs, references) for name in names]
 
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard.cli import train
-from regard.cli.options import Device, Json, Quiet, RecipeFile, Settings, Threads
+from regard.cli.options import RecipeFile, Settings
+from regard.cli.train import then_train
+
+if TYPE_CHECKING:
+    from regard.recipe import Recipe
 
 EXAMPLES = """
 regard finetune recipes/trec-ulmfit.yaml -m runs/trec-lm data.root=data/trec -o runs/trec-ulmfit
@@ -15,36 +18,18 @@ regard finetune recipes/trec-ulmfit.yaml -m runs/trec-lm data.root=data/trec tra
 """
 
 
+@then_train
 def command(
     recipe: RecipeFile,
     model: Annotated[Path, typer.Option("--model", "-m", help="The pretrained model's folder, or its run's.")],
     settings: Settings = None,
-    output: train.Output = None,
-    fresh: train.Fresh = False,
-    seeds: train.Seeds = 1,
-    device: Device = "auto",
-    threads: Threads = None,
-    print_config: train.PrintConfig = False,
-    dry_run: train.DryRun = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> int:
+) -> "Recipe":
     """Train by RECIPE from the weights of a trained model: `regard train` with `training.start_from=MODEL`.
 
     A model of the same kind gives all its weights and its tokenizers; one of another kind the part that both have (the
     reader of a language model, say), and the tokenizer of what that part reads. How fast each part learns, and from
     when on, is the recipe's `training.finetuning`.
     """
-    return train.command(
-        recipe,
-        [*(settings or []), f"training.start_from={json.dumps(str(model))}"],
-        output=output,
-        fresh=fresh,
-        seeds=seeds,
-        device=device,
-        threads=threads,
-        print_config=print_config,
-        dry_run=dry_run,
-        quiet=quiet,
-        as_json=as_json,
-    )
+    from regard.recipe import Recipe
+
+    return Recipe.read(recipe, [*(settings or []), f"training.start_from={json.dumps(str(model))}"])

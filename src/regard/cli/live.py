@@ -72,11 +72,16 @@ class PlainView(View):
     def _show(self, event: events.Event) -> None:
         if isinstance(event, Step):
             self._pace.add(event)
-            if self._clock() >= self._next_line:
-                self._next_line = self._clock() + SECONDS_BETWEEN_LINES
-                _tell(f"step {event.step:,}  {self._pace.describe(event)}")
+            self._now_and_then(f"step {event.step:,}  {self._pace.describe(event)}")
+        elif isinstance(event, events.Preparing):
+            self._now_and_then(_preparing(event))
         elif sentence := _sentence(event):
             _tell(sentence)
+
+    def _now_and_then(self, line: str) -> None:
+        if self._clock() >= self._next_line:
+            self._next_line = self._clock() + SECONDS_BETWEEN_LINES
+            _tell(line)
 
 
 class LiveView(View):
@@ -97,6 +102,8 @@ class LiveView(View):
             self._pace.add(event)
             text = f"step {event.step:,}  {self._pace.describe(event)}"
             self._progress.update(self._task, completed=event.progress, description=text)
+        elif isinstance(event, events.Preparing):
+            self._progress.update(self._task, completed=event.done / event.total, description=_preparing(event))
         elif sentence := _sentence(event):
             if isinstance(event, Evaluated):
                 self._scores.append(_deciding(event))
@@ -131,14 +138,17 @@ class Pace:
         speed = self._tokens / max(self._seconds, 1e-9)
         return (
             f"epoch {event.epoch}  loss {self._loss:.3f}  {speed:,.0f} tokens/s  "
-            f"lr {event.learning_rate:.2e}  norm {event.gradient_norm:.2f}  {self._left(event)} left"
+            f"lr {event.learning_rate:.2e}  norm {event.gradient_norm:.2f}{self._left(event)}"
         )
 
     def _left(self, event: Step) -> str:
+        """What is left of the run; nothing as long as there is no step whose time is known."""
         assert self._began is not None
         began, progress = self._began
         done = event.progress - progress
-        return duration((self._clock() - began) / done * (1 - event.progress)) if done > 0 else "?"
+        if done <= 0:
+            return ""
+        return f"  {duration((self._clock() - began) / done * (1 - event.progress))} left"
 
 
 def make_view(*, quiet: bool, as_json: bool) -> View:
@@ -203,6 +213,10 @@ def _sentence(event: events.Event) -> str:
         case events.AlreadyFinished():
             return f"{event.folder} is finished (step {event.step:,}); its model is {event.model}"
     return ""
+
+
+def _preparing(event: events.Preparing) -> str:
+    return f"preparing the data: {event.done:,} of {event.total:,} {event.what}"
 
 
 def _prepared(event: events.Prepared) -> str:

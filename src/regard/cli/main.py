@@ -27,11 +27,12 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 from regard.errors import UsageError, UserError
 
@@ -143,6 +144,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name=verb, help=_help(module), context_settings={"help_option_names": ["--help", "-h"]})(module.command)
     click_command = typer.main.get_command(app)
+    _refuse_empty_paths(module.command, arguments)
     try:
         # Not `main()`, which turns interrupts and closed pipes into exit codes of its own.
         with click_command.make_context(f"regard {verb}", arguments) as context:
@@ -157,6 +159,18 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
             raise UsageError(f"{error.format_message().rstrip('.')} (see `regard {verb} --help`)") from error
         raise
     return code if isinstance(code, int) else 0
+
+
+def _refuse_empty_paths(command: Callable[..., Any], arguments: list[str]) -> None:
+    """A path with nothing in it, which would mean the working directory, is the work of an unset shell variable."""
+    of_paths = set[str]()
+    for parameter in inspect.signature(command).parameters.values():
+        kind, info = get_args(parameter.annotation)
+        if "Path" in str(kind):  # of `Option("--output", "-o")` the first name is where a default could be
+            of_paths.update(name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str))
+    for option, value in pairwise(arguments):
+        if option in of_paths and not value.strip():
+            raise UsageError(f"{option} is empty; name a file or folder")
 
 
 def _help(module: Any) -> str:

@@ -1,9 +1,14 @@
 """Options that several verbs share, with the names and help texts that users know."""
 
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from regard.errors import UsageError
 
 MOST_THREADS = 1024  # far more of them end the process: the system gives no more stacks
 
@@ -20,3 +25,18 @@ Threads = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")]
+
+_SETTING = re.compile(r"`(\w+)(?:: true)?`")
+
+
+@contextmanager
+def named_as_typed(settings: Collection[str]) -> Iterator[None]:
+    """What is wrong with one of these search settings is told of the option that was typed: `--beam-size`."""
+    try:
+        yield
+    except UsageError as error:
+        message = _SETTING.sub(
+            lambda found: f"--{found[1].replace('_', '-')}" if found[1] in settings else found[0], str(error)
+        )
+        message = message.replace("search settings has", "the options have").replace("search settings: ", "")
+        raise UsageError(message) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard.cli.options import Device, Json, Threads
+from regard.cli.options import Device, Json, Threads, named_as_typed
 from regard.cli.translate import BatchSize, LengthPenalty, Models, open_models, writer
 from regard.errors import DataError, UsageError
 
@@ -52,6 +52,8 @@ def command(
     """
     search = {} if length_penalty is None else {"length_penalty": length_penalty}
     translator = open_models(model, device=device, threads=threads)
+    with named_as_typed(search):
+        translator.settings(**search)
     from regard.pipelines.dictionary import WordLinks, write_dictionary
 
     total, num_tokens, row, links = 0.0, 0, 0, WordLinks()

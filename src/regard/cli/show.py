@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from regard.cli.options import Device, Threads
+from regard.cli.show_picture import PICTURES, TRACES, reads_pictures, show_picture
 from regard.cli.translate import open_models
 from regard.errors import DataError, UsageError
 
@@ -24,8 +25,6 @@ regard show -m runs/small/model "A man plays guitar." --explain
 regard show -m runs/small/model "A man plays guitar." --site decoder.2.cross --head 1 -o head.svg
 regard show -m runs/small/model --alignment < input.en > alignment.txt
 """
-PICTURES = (".png", ".svg", ".pdf")
-TRACES = (".html", ".json")
 
 
 class View(NamedTuple):
@@ -70,8 +69,6 @@ def command(
 
     Over a picture, with a model that labels it, the path of glimpses is drawn, or the weight of every region.
     """
-    from regard.cli.show_picture import reads_pictures, show_picture
-
     if model is not None and reads_pictures(model):
         if (target, site, head, beam_size) != (None,) * 4 or all_heads or pieces or alignment or explain:
             raise UsageError(
@@ -111,8 +108,16 @@ def _check_options(
         raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
     if target is not None and text is None:
         raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
+    if target is not None and not target.strip():
+        raise UsageError("--target is empty: give the translation to look at, or leave it out for the model's own")
     if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):
         raise UsageError("--all-heads is for a picture (--output with .png, .svg or .pdf), without --head")
+    if (view.site, view.head, view.pieces) != (None, None, False) and (
+        explain or (output is not None and output.suffix in TRACES)
+    ):
+        raise UsageError(
+            "a page, a trace and the lessons hold every site, head and piece: leave the options for one out"
+        )
     if output is None:
         return
     if output.suffix not in (*PICTURES, *TRACES):

@@ -38,7 +38,6 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
     """
     from regard.cli.translate import find_device
     from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.picture_input import read_inputs
 
     if picture is None:
         raise UsageError("this model reads pictures: name one, such as `regard show -m MODEL seven.png -o path.png`")
@@ -48,7 +47,7 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
     if output is not None and output.suffix not in PICTURES:
         raise _wrong_ending(output)
     classifier = PictureClassifier.load(model, device=find_device(device, threads=threads))
-    found = next(classifier.stream(islice(read_inputs([picture], classifier.reader), 1)))
+    found = next(classifier.stream(islice(classifier.read([picture]), 1)))
     if found.pixels is None:
         raise DataError(found.notice or f"{picture} cannot be read")
     looked = found.looked

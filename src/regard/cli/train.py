@@ -1,11 +1,12 @@
 """Train a model by a recipe; go on where an interrupted run stopped."""
 
+import inspect
 import shlex
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +16,8 @@ from regard.errors import UsageError
 if TYPE_CHECKING:
     from regard.cli.interrupt import Interrupt
     from regard.cli.live import View
+    from regard.pipelines.events import AlreadyFinished, Published
     from regard.recipe import Recipe
-
-    End: TypeAlias = Published | AlreadyFinished
 
 EXAMPLES = """
 regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k -o runs/small
@@ -34,19 +34,49 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show every se
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Prepare the data, show the plan, and stop.")]
 
 
-def command(
-    recipe: RecipeFile,
-    settings: Settings = None,
-    output: Output = None,
-    fresh: Fresh = False,
-    seeds: Seeds = 1,
-    device: Device = "auto",
-    threads: Threads = None,
-    print_config: PrintConfig = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> int:
+def then_train(read: Callable[..., "Recipe"]) -> Callable[..., int]:
+    """A verb that trains: the parameters of `read` say by which recipe, and those here where and how.
+
+    `read` gets its RECIPE under the name `recipe`; its docstring is the verb's.
+    """
+
+    def command(
+        *,
+        output: Output = None,
+        fresh: Fresh = False,
+        seeds: Seeds = 1,
+        device: Device = "auto",
+        threads: Threads = None,
+        print_config: PrintConfig = False,
+        dry_run: DryRun = False,
+        quiet: Quiet = False,
+        as_json: Json = False,
+        **which: Any,
+    ) -> int:
+        recipe = read(**which)
+        if threads is not None:
+            recipe = recipe.with_training(threads=threads)
+        if print_config:
+            sys.stdout.write(recipe.text())
+            return 0
+        if dry_run:
+            from regard.pipelines.plan import describe_plan
+
+            sys.stdout.write(describe_plan(recipe, device=device))
+            return 0
+        folder = output or _default_folder(which["recipe"])
+        return _train(_seeded(recipe, folder, seeds), fresh=fresh, device=device, quiet=quiet, as_json=as_json)
+
+    own, shared = (list(inspect.signature(function).parameters.values()) for function in (read, command))
+    # What typer reads: the two signatures as one.
+    command.__signature__ = inspect.Signature([*own, *shared[:-1]])  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in (*own, *shared[:-1])}
+    command.__doc__ = read.__doc__
+    return command
+
+
+@then_train
+def command(recipe: RecipeFile, settings: Settings = None) -> "Recipe":
     """Train a model by RECIPE in a run folder, and write the finished model to its folder `model`.
 
     The same command on an interrupted run goes on where it stopped, bit for bit; on a finished run it says so.
@@ -54,18 +84,7 @@ def command(
     """
     from regard.recipe import Recipe
 
-    overrides = [*(settings or []), *([] if threads is None else [f"training.threads={threads}"])]
-    parsed = Recipe.read(recipe, overrides)
-    if print_config:
-        sys.stdout.write(parsed.text())
-        return 0
-    if dry_run:
-        from regard.pipelines.plan import describe_plan
-
-        sys.stdout.write(describe_plan(parsed))
-        return 0
-    folder = output or _default_folder(recipe)
-    return _train(_seeded(parsed, folder, seeds), fresh=fresh, device=device, quiet=quiet, as_json=as_json)
+    return Recipe.read(recipe, settings or [])
 
 
 def _default_folder(recipe: Path) -> Path:
@@ -92,7 +111,7 @@ def _train(runs: Iterator[tuple["Recipe", Path]], *, fresh: bool, device: str, q
     from regard.cli.interrupt import Interrupt
     from regard.cli.live import make_view
 
-    ends: list[End] = []
+    ends: list[Published | AlreadyFinished] = []
     with Interrupt() as interrupt:
         for recipe, folder in runs:
             view = make_view(quiet=quiet, as_json=as_json)
@@ -120,7 +139,15 @@ def _run(
     end = None
     command = shlex.join(["regard", *sys.argv[1:]])
     interrupt.gentle = False
-    for event in fit(recipe, folder, fresh=fresh, device=device, command=command, should_stop=interrupt.is_requested):
+    for event in fit(
+        recipe,
+        folder,
+        fresh=fresh,
+        device=device,
+        command=command,
+        should_stop=interrupt.is_requested,
+        tell=view.show,
+    ):
         # From here on there is something to save.
         interrupt.gentle = True
         view.show(event)

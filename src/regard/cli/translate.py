@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from regard.cli.documents import PLAIN, check_format, translate_document
-from regard.cli.options import Device, Threads
+from regard.cli.notices import Notices
+from regard.cli.options import Device, Threads, named_as_typed
 from regard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ regard translate -m model-1 -m model-2 -b 8 < input.en > ensemble.de
 regard translate -m runs/small/model --format po -i messages.po -o filled.po
 regard translate -m runs/words/model --replace-unk --dictionary words.tsv < input.en
 """
-
-# So many notices are printed one by one; the rest are counted.
-MOST_NOTICES = 10
 
 Models = Annotated[
     list[Path] | None,
@@ -128,8 +126,9 @@ def command(
 
     known = {} if dictionary is None else read_dictionary(dictionary)
     translator = open_models(model, device=device, threads=threads, precision=precision)
-    translator.settings(**given)  # a wrong option shall not wait for the first line
-    row, notices = 0, 0
+    with named_as_typed(search):
+        translator.settings(**given)  # a wrong option shall not wait for the first line
+    row, notices = 0, Notices()
     with writer(output) as write:
         if document != PLAIN:
             translate_document(translator, document, input_file, write, given)
@@ -143,10 +142,10 @@ def command(
             for number, translation in enumerate(done, row):
                 for line in (_json(number, translation, fields),) if as_json else _plain(number, translation, fields):
                     write(line)
-                notices = _notify(number, translation, notices)
+                if translation.notice is not None:
+                    notices.tell(f"line {number + 1}: {translation.notice}")
             row += len(lines)
-    if notices > MOST_NOTICES:
-        sys.stderr.write(f"regard: and {notices - MOST_NOTICES:,} more such lines\n")
+    notices.finish()
 
 
 def _for_lines(
@@ -260,12 +259,3 @@ def _json(number: int, translation: "Translation", fields: Fields) -> str:
     if translation.notice:
         values["notice"] = translation.notice
     return json.dumps(values, ensure_ascii=False)
-
-
-def _notify(number: int, translation: "Translation", before: int) -> int:
-    """Tell what a user should know of this line; the number of such lines so far."""
-    if translation.notice is None:
-        return before
-    if before < MOST_NOTICES:
-        sys.stderr.write(f"regard: line {number + 1}: {translation.notice}\n")
-    return before + 1

@@ -25,7 +25,7 @@ CPU_BATCH_TOKENS = 4096
 class Batches:
     """The batches of a corpus, epoch after epoch: each pair once an epoch, rows * longest side <= `batch_tokens`.
 
-    A pair that alone is longer than `batch_tokens` is a batch of its own (`num_over_budget` tells how many).
+    A pair that alone is longer than `batch_tokens` is a batch of its own.
     With `world_size` processes each `rank` gets its own batches: the same number for all, and in each step
     nearly the same number of tokens.
     """
@@ -58,11 +58,6 @@ class Batches:
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
-
-    @property
-    def num_over_budget(self) -> int:
-        """Pairs longer than `batch_tokens`, which get a batch of their own."""
-        return int((_longest(self.store) > self.batch_tokens).sum())
 
     def epoch(self, epoch: int) -> "Epoch":
         """The batches of one epoch, by place: nothing is padded before it is asked for."""

@@ -214,6 +214,8 @@ def _two_files(prefix: str, source: str, target: str) -> tuple[Path, Path]:
     if broken := [path for path in (Path(prefix), *paths) if path.is_symlink() and not path.exists()]:
         raise DataError(f"{broken[0]} is a link that leads nowhere; mend it")
     if not any(path.exists() for path in paths):
+        if without_compression(Path(prefix)).suffix.lower() in _SUFFIX_FORMATS:
+            raise DataError(f"{prefix}: there is no such file (nor with .gz or .zst)")
         raise DataError(
             f"{prefix} is neither a file nor the prefix of two files {paths[0]} and {paths[1]} (also with .gz or .zst)"
             f"{_neighbours(Path(prefix))}"
@@ -228,6 +230,8 @@ def _neighbours(prefix: Path) -> str:
         return f"; nor is there a folder {prefix.parent}"
     if not names:
         return ""
+    if whole := [name for name in names if without_compression(Path(name)).suffix in _SUFFIX_FORMATS]:
+        return f"; did you mean {prefix.with_name(whole[0])}?"
     there = f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
     return f"; there is {there}: set the languages (--from and --to, or `source` and `target`) by these endings"
 
@@ -239,4 +243,10 @@ def _table(path: Path, reading: Reading, columns: tuple[int, int] | None, names:
     cells = first.split("\t")
     if names[0] in cells and names[1] in cells and names[0] != names[1]:
         return TsvCorpus(path, reading, (cells.index(names[0]) + 1, cells.index(names[1]) + 1), num_header_lines=1)
+    if names != ("source", "target") and len(found := [name for name in names if name in cells]) == 1:
+        missing = names[1 - names.index(found[0])]
+        raise DataError(
+            f"{path}:1: there is a column `{found[0]}`, but no column `{missing}`; there are {', '.join(cells[:6])}: "
+            "name two of them as source and target (--from and --to)"
+        )
     return TsvCorpus(path, reading, (1, 2))

@@ -19,6 +19,10 @@ Format = Literal[
 ]  # fmt: skip
 
 
+TWO_LANGUAGES = frozenset(("swapped", "language", "identical", "ratio"))
+"""Findings of the data doctor that only translations can have."""
+
+
 class Pair(NamedTuple):
     """What is read and what is to be said."""
 

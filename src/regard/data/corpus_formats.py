@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from regard.data.corpus_base import Corpus, Format, Pair, Reading, Record
+from regard.data.corpus_base import TWO_LANGUAGES, Corpus, Format, Pair, Reading, Record
 from regard.data.misalignment import describe_mismatch
 from regard.data.text import Counts, clean_line, scan_lines
 from regard.errors import DataError
@@ -17,9 +17,14 @@ _COMMENT = re.compile(r"\s#(\s.*)?$")
 
 
 class MosesCorpus(Corpus):
-    """Two files; line i of one belongs to line i of the other."""
+    """Two files; line i of one belongs to line i of the other. One file twice is a text that is to be said again."""
 
     format: Format = "moses"
+
+    def __init__(self, paths: tuple[Path, ...], reading: Reading) -> None:
+        super().__init__(paths, reading)
+        if paths[0] == paths[1]:
+            self.not_faults = TWO_LANGUAGES
 
     def records(self, counts: Counts) -> Iterator[Record]:
         """One record for each line of the two files.
@@ -115,6 +120,8 @@ class TsvCorpus(LineCorpus):
     def __init__(self, path: Path, reading: Reading, columns: tuple[int, int], num_header_lines: int = 0) -> None:
         super().__init__(path, reading, num_header_lines)
         self.columns = columns
+        if columns[0] == columns[1]:
+            self.not_faults = TWO_LANGUAGES
 
     def parse(self, line: str, counts: Counts) -> Iterator[Pair]:
         """The two columns."""

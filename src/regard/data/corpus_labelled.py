@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from regard.data.corpus_base import Corpus, Format, Pair, Reading, Record
+from regard.data.corpus_base import TWO_LANGUAGES, Corpus, Format, Pair, Reading, Record
 from regard.data.corpus_formats import LineCorpus, MalformedLineError
 from regard.data.text import Counts, scan_lines
 from regard.errors import DataError
 
-# What only translations can have.
-_TWO_LANGUAGES = frozenset(("swapped", "language", "identical", "ratio"))
 # Longer lines of plain text are cut: no tokenizer need see a whole book at once.
 LONGEST_PIECE = 2000
 _SENTENCE_ENDS = (". ", "! ", "? ", "\u3002", "\uff01", "\uff1f")  # the last three are Chinese and Japanese
@@ -22,7 +20,7 @@ class TextCorpus(LineCorpus):
 
     format: Format = "text"
     has_source = False
-    not_faults = _TWO_LANGUAGES | {"ambiguous_source", "test_source"}
+    not_faults = TWO_LANGUAGES | {"ambiguous_source", "test_source"}
 
     def parse(self, line: str, counts: Counts) -> Iterator[Pair]:
         """The line, or its pieces."""
@@ -38,7 +36,7 @@ class LabelledCorpus(LineCorpus):
     """`LABEL sentence`: the first word is the label (TREC, SST), without fastText's `__label__` in front of it."""
 
     format: Format = "labelled"
-    not_faults = _TWO_LANGUAGES
+    not_faults = TWO_LANGUAGES
 
     def parse(self, line: str, counts: Counts) -> Iterator[Pair]:
         """The sentence and its label."""
@@ -69,7 +67,7 @@ class ConllCorpus(Corpus):
     """
 
     format: Format = "conll"
-    not_faults = _TWO_LANGUAGES
+    not_faults = TWO_LANGUAGES
 
     def __init__(self, path: Path, reading: Reading, columns: tuple[int, int] | None) -> None:
         super().__init__((path,), reading)

@@ -191,19 +191,6 @@ class Dataset(NamedTuple):
     report: list[str]
     base: Path
 
-    @staticmethod
-    def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, base: Path | None = None) -> "Dataset":
-        """See `prepare`."""
-        return prepare(config, vocabularies, base=base)
-
-    def test_items(self, name: str) -> list[TestItem]:
-        """The items of the test set `name`, which is one of `config.test`.
-
-        Raises:
-            DataError: Its files are missing or damaged.
-        """
-        return read_test_items(open_named(self.config, name, self.base))
-
 
 def prepare(config: DataConfig, vocabularies: Vocabularies | None = None, *, base: Path | None = None) -> Dataset:
     """Open the corpora, learn the tokenizers (unless `vocabularies` are given), and build or find the stores.

@@ -67,6 +67,8 @@ def fix(
 ) -> Iterator[Treatment]:
     """Write a clean copy of each corpus, under the same file names, into `folder`, and a report beside it.
 
+    What is refused is refused at once; each corpus is then mended when its treatment is asked for.
+
     Cleaned are byte order marks, CRLF, control characters, line breaks other than a line feed, and Unicode's form;
     left out are lines that give no pair, and pairs with a fault in `drop`. A report has one JSON object a line:
     `location`, `action` (dropped or changed), `reasons` and `texts`.
@@ -90,6 +92,12 @@ def fix(
             taken.add(path.name)
             if (folder / path.name).exists() and (folder / path.name).samefile(path):
                 raise UsageError(f"the clean copy of {path} would replace it; name another folder")
+    return _treatments(corpora, folder, held_out, drop)
+
+
+def _treatments(
+    corpora: Sequence[Corpus], folder: Path, held_out: Sequence[Corpus], drop: Collection[str]
+) -> Iterator[Treatment]:
     pairs_held_out = hold_out(held_out)
     for corpus in corpora:
         judge = Judge(survey_of(corpus), pairs_held_out, has_source=corpus.has_source, not_faults=corpus.not_faults)

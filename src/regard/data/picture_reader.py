@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from regard.errors import ModelError
 
 FORMAT = 1
 _WHITE = 255
+Box = tuple[float, float, float, float]  # top, left, bottom, right
 Fit = Literal["stretch", "crop", "pad"]
 MAX_SIDE = 4096
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
@@ -67,6 +68,25 @@ class PictureConfig(_Form):
     def form(self) -> dict[str, Any]:
         """The settings that belong to the model, as plain values."""
         return self.model_dump(include=set(_Form.model_fields))
+
+
+class Place(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        return slice(self.left, self.left + self.width)
 
 
 class PictureReader(Reader):
@@ -119,17 +139,21 @@ class PictureReader(Reader):
         if (height, width) == (self.height, self.width):
             return pixels
         image = Image.fromarray(pixels.squeeze(-1) if self.channels == 1 else pixels)
-        scales = self.height / height, self.width / width
+        place, (top, left, bottom, right) = self.placement(height, width)
+        found = image.resize((place.width, place.height), Image.Resampling.BILINEAR, (left, top, right, bottom))
+        done = np.full(self.shape, _WHITE, np.uint8)
+        done[place.rows, place.columns] = np.asarray(found).reshape(place.height, place.width, self.channels)
+        return done
+
+    def placement(self, height: int, width: int) -> tuple["Place", Box]:
+        """Where in this reader's pictures one of such sides goes, and which part of it: all that is not cropped."""
+        scales, whole = (self.height / height, self.width / width), (0.0, 0.0, float(height), float(width))
         if self.fit == "stretch":
-            done = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
-        elif self.fit == "crop":
-            done = image.resize((self.width, self.height), Image.Resampling.BILINEAR, _middle(image, max(scales), self))
-        else:
-            inner = max(1, round(width * min(scales))), max(1, round(height * min(scales)))
-            done = Image.new(image.mode, (self.width, self.height), _WHITE if self.channels == 1 else "white")
-            place = (self.width - inner[0]) // 2, (self.height - inner[1]) // 2
-            done.paste(image.resize(inner, Image.Resampling.BILINEAR), place)
-        return np.asarray(done).reshape(self.shape)
+            return Place(0, 0, self.height, self.width), whole
+        if self.fit == "crop":
+            return Place(0, 0, self.height, self.width), _middle(height, width, max(scales), self)
+        inner = max(1, round(height * min(scales))), max(1, round(width * min(scales)))
+        return Place((self.height - inner[0]) // 2, (self.width - inner[1]) // 2, *inner), whole
 
     def grid(self, num_regions: int) -> tuple[int, int]:
         """Rows and columns of so many regions that tile this reader's pictures: those with the squarest regions."""
@@ -147,8 +171,8 @@ class PictureReader(Reader):
         return found.permute(0, 2, 3, 1).numpy()
 
 
-def _middle(image: Image.Image, scale: float, reader: PictureReader) -> tuple[float, float, float, float]:
+def _middle(height: int, width: int, scale: float, reader: PictureReader) -> Box:
     """The box in the middle of the picture that, enlarged by `scale`, is as large as the reader's pictures."""
-    width, height = reader.width / scale, reader.height / scale
-    left, top = (image.width - width) / 2, (image.height - height) / 2
-    return max(0.0, left), max(0.0, top), min(left + width, image.width), min(top + height, image.height)
+    inner = reader.height / scale, reader.width / scale
+    top, left = (height - inner[0]) / 2, (width - inner[1]) / 2
+    return max(0.0, top), max(0.0, left), min(top + inner[0], float(height)), min(left + inner[1], float(width))

@@ -90,7 +90,8 @@ class PictureFolder(Pictures):
         total = hashlib.sha256()
         for name in dict.fromkeys(names):
             try:
-                content = hashlib.sha256(self.path(name).read_bytes()).digest()
+                with open(self.path(name), "rb") as file:
+                    content = hashlib.file_digest(file, "sha256").digest()
             except (DataError, OSError):
                 content = b"missing"
             total.update(name.encode("utf-8", "surrogatepass") + b"\0" + content)

@@ -82,6 +82,21 @@ class Counts:
         return [f"{number:,} {_OUTCOMES[name]}" for name, number in self.as_dict().items()]
 
 
+def texts_of(texts: object) -> list[str]:
+    """One text, or several, as a list.
+
+    Raises:
+        TypeError: it is, or holds, something else.
+    """
+    found = list[str]()
+    for text in texts if isinstance(texts, Iterable) and not isinstance(texts, str | bytes) else [texts]:
+        if not isinstance(text, str):
+            decode = "; decode it first: text.decode('utf-8')" if isinstance(text, bytes) else ""
+            raise TypeError(f"a text is a str, not {type(text).__name__}{decode}")
+        found.append(text)
+    return found
+
+
 def clean_line(text: str, counts: Counts | None = None) -> str:
     """NFC, with every control character but the tab, and every line separator, made a space.
 

@@ -47,13 +47,15 @@ class SearchConfig(Config):
     def _agrees(self) -> "SearchConfig":
         if self.early_stopping and (self.sampling or self.beam_size == 1):
             way = "when sampling" if self.sampling else "with a beam of 1"
-            raise ValueError(f"early_stopping has no effect {way}")
+            raise ValueError(f"`early_stopping` has no effect {way}")
         if self.sampling and self.coverage_penalty:
-            raise ValueError("coverage_penalty has no effect when sampling")
+            raise ValueError("`coverage_penalty` has no effect when sampling")
         if not self.sampling and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
-            raise ValueError("temperature, top_k and top_p have no effect without `sampling: true`")
+            raise ValueError("`temperature`, `top_k` and `top_p` have no effect without `sampling: true`")
+        if self.min_length > self.max_length:
+            raise ValueError(f"`min_length` is {self.min_length}, but `max_length` is {self.max_length}")
         if not self.sampling and self.n_best > self.beam_size:
-            raise ValueError(f"n_best is {self.n_best}, but a beam of {self.beam_size} can find no more than that")
+            raise ValueError(f"`n_best` is {self.n_best}, but a beam of {self.beam_size} can find no more than that")
         return self
 
     def limit(self, source_length: int) -> int:

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from regard.protocol import Batch, Counted, Dimensions, Labeller
+from regard.protocol import Batch, Counted, Dimensions, Labeller, Model
 from regard.symbols import BOS, EOS
 
 # Training: forward, and in the backward pass as much again for the inputs' gradient and for the weights'.
@@ -25,9 +25,11 @@ def forward_flops(model: nn.Module, batch: Batch) -> int:
 def training_flops(model: nn.Module, batch: Batch) -> int:
     """Operations of one forward and backward pass over `batch`; 0 for a model that does not count.
 
-    Recomputing what was not kept, the optimizer's work and the drawing of samples are not counted.
+    What does not learn has no backward pass. Recomputing what was not kept, the optimizer's work and the drawing of
+    samples are not counted.
     """
-    return PASSES_OF_TRAINING * forward_flops(model, batch)
+    frozen = model.frozen_flops(batch.source) if isinstance(model, Model) else 0
+    return PASSES_OF_TRAINING * (forward_flops(model, batch) - frozen) + frozen
 
 
 def flops_per_token(model: nn.Module, dimensions: Dimensions, length: int = TYPICAL_LENGTH) -> float | None:

@@ -1,14 +1,14 @@
 """ELMo's body: words from their letters, and two stacks of LSTMs that read the sentence in opposite directions."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.character_convolution import CharacterConvolution, Filters
 from regard.layers.dropout import Dropout
 from regard.layers.projected_lstm import ProjectedLSTM
@@ -22,16 +22,20 @@ def _filters(*numbers: int) -> list[dict[str, int]]:
     return [{"width": width, "number": number} for width, number in enumerate(numbers, start=1)]
 
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    # 1.9 M parameters: learns something in half an hour on one core.
-    "small": {"filters": _filters(16, 32, 64, 64, 64), "highways": 1, "size": 128, "cell_size": 512},
-    # The published model of Peters et al. 2018: 93.6 M parameters.
-    "original": {"filters": _filters(32, 32, 64, 128, 256, 512, 1024), "highways": 2, "size": 512, "cell_size": 4096},
-}
-
-
-class BidirectionalConfig(base.Config):
+class BidirectionalConfig(WithPresets):
     """`size` is that of a word's vector and of one direction's state; `preset` gives what is not said."""
+
+    presets: ClassVar[Presets] = {
+        # 1.9 M parameters: learns something in half an hour on one core.
+        "small": {"filters": _filters(16, 32, 64, 64, 64), "highways": 1, "size": 128, "cell_size": 512},
+        # The published model of Peters et al. 2018: 93.6 M parameters.
+        "original": {
+            "filters": _filters(32, 32, 64, 128, 256, 512, 1024),
+            "highways": 2,
+            "size": 512,
+            "cell_size": 4096,
+        },
+    }
 
     preset: Literal["small", "original"] = "small"
     embedding_size: int = Field(16, ge=1)  # of letters
@@ -44,13 +48,6 @@ class BidirectionalConfig(base.Config):
     projection_clip: float | None = Field(3.0, gt=0)
     max_letters: int = Field(50, ge=3)  # of a word, its two marks among them; what is longer is cut
     dropout: float = Field(0.1, ge=0, lt=1)  # of what every layer reads
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "small"), {}) | given
 
 
 class Read(NamedTuple):

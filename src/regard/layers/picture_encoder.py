@@ -83,6 +83,12 @@ class WithPictureEncoder:
         """The encoder, if it is never trained."""
         return self.encoder if self.encoder.frozen else None
 
+    def frozen_flops(self, source: Tensor) -> int:
+        """Those of an encoder that is never trained; regions that it has read before cost nothing."""
+        if not self.encoder.frozen or source.ndim < 4:
+            return 0
+        return self.encoder.flops(source.size(0), source.size(2), source.size(3))
+
     @property
     def pretrained(self) -> str | None:
         """The weights from which the encoder begins."""

@@ -9,7 +9,7 @@ There are no weights over the source anywhere, so a record stays empty and there
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-import regard.config.base
 from regard.attention.record import AttentionRecord
+from regard.config.presets import Presets, WithPresets
 from regard.layers.add_and_norm import PreNorm
 from regard.layers.dilated_convolution import DilatedConvolution
 from regard.layers.dropout import Dropout
@@ -28,16 +28,16 @@ from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    # 7.1 M parameters beside the embedding; sees 125 characters: most sentences of Multi30k from end to end.
-    "small": {"size": 224, "encoder_sets": 2, "decoder_sets": 2, "unfold_ratio": 1.5, "dropout": 0.1},
-    # 30 + 30 blocks, 269.4 M parameters (the paper's model for WMT'14), no dropout.
-    "wmt": {"size": 800, "encoder_sets": 6, "decoder_sets": 6, "unfold_ratio": 1.2, "dropout": 0.0},
-}
 
-
-class Config(regard.config.base.Config):
+class Config(WithPresets):
     """`size` is the paper's d, the inside of a block; embeddings and what runs between the blocks have 2d units."""
+
+    presets: ClassVar[Presets] = {
+        # 7.1 M parameters beside the embedding; sees 125 characters: most sentences of Multi30k from end to end.
+        "small": {"size": 224, "encoder_sets": 2, "decoder_sets": 2, "unfold_ratio": 1.5, "dropout": 0.1},
+        # 30 + 30 blocks, 269.4 M parameters (the paper's model for WMT'14), no dropout.
+        "wmt": {"size": 800, "encoder_sets": 6, "decoder_sets": 6, "unfold_ratio": 1.2, "dropout": 0.0},
+    }
 
     kind: Literal["bytenet"] = "bytenet"
     preset: Literal["small", "wmt"] = "small"
@@ -52,13 +52,6 @@ class Config(regard.config.base.Config):
     join: Literal["concatenate", "add"] = "concatenate"  # s_t and the token before: W [s_t; y_(t-1)] or their sum
     tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
     dropout: float = Field(0.1, ge=0, lt=1)  # of embeddings, and of what a block adds
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "small"), {}) | given
 
     @model_validator(mode="after")
     def _can_be_built(self) -> "Config":

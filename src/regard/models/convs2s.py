@@ -6,7 +6,7 @@ target -> embedding + position = g -> N x (convolution, gate, attention) -> read
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
 from regard.attention.score import DotProduct
 from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.gated_convolution import GatedConvolution
@@ -48,15 +49,15 @@ _EN_DE = _blocks((10, 512, 3), (3, 768, 3), (2, 2048, 1))
 # The paper speaks of fifteen layers, but those that it lists are fourteen.
 _EN_FR = _blocks((5, 512, 3), (4, 768, 3), (3, 1024, 3), (1, 2048, 1), (1, 4096, 1))
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"encoder": _SMALL, "decoder": _SMALL, "dropout": 0.2, "max_length": 256, "tied": True},
-    "wmt14-en-de": {"embedding_size": 512, "encoder": _EN_DE, "decoder": _EN_DE, "dropout": 0.2},
-    "wmt14-en-fr": {"embedding_size": 512, "encoder": _EN_FR, "decoder": _EN_FR, "dropout": 0.1},
-}
 
-
-class Config(base.Config):
+class Config(WithPresets):
     """A ConvS2S. `preset` gives what is not said; the WMT ones have the paper's layers and its authors' dropout."""
+
+    presets: ClassVar[Presets] = {
+        "small": {"encoder": _SMALL, "decoder": _SMALL, "dropout": 0.2, "max_length": 256, "tied": True},
+        "wmt14-en-de": {"embedding_size": 512, "encoder": _EN_DE, "decoder": _EN_DE, "dropout": 0.2},
+        "wmt14-en-fr": {"embedding_size": 512, "encoder": _EN_FR, "decoder": _EN_FR, "dropout": 0.1},
+    }
 
     kind: Literal["convs2s"] = "convs2s"
     preset: Literal["small", "wmt14-en-de", "wmt14-en-fr"] = "small"
@@ -69,13 +70,6 @@ class Config(base.Config):
     # With N decoder layers, z gets N gradients: their sum goes on "whole"; times 1 / N, "per_attention" (the paper,
     # 3.5); or times 1 / (2 N), since it is key and value, "per_use" (the authors' program). e gets its own in full.
     encoder_gradient: Literal["whole", "per_attention", "per_use"] = "per_use"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(str(given.get("preset", "small")), {}) | given
 
     @model_validator(mode="after")
     def _windows_have_a_centre(self) -> "Config":

@@ -14,7 +14,7 @@ f); keys are a projection of e to `memory_size`, values are e; cells have no pee
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +26,7 @@ from regard.attention.additive import Additive
 from regard.attention.attention import Attention, Memory
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import Recurrent, States, follow, initialise, reverse_within
@@ -35,30 +35,30 @@ from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "size": 192,
-        "embedding_size": 192,
-        "encoder_layers": 4,
-        "decoder_layers": 3,
-        "memory_size": 384,
-        "tied": True,
-        "dropout": 0.2,
-    },
-    "paper": {
-        "size": 512,
-        "embedding_size": 256,
-        "encoder_layers": 9,
-        "decoder_layers": 7,
-        "memory_size": 1280,
-        "tied": False,
-        "dropout": 0.1,
-    },
-}
 
-
-class Config(base.Config):
+class Config(WithPresets):
     """Deep-Att. `preset` gives what is not said; without `fast_forward` a layer reads only the h below it."""
+
+    presets: ClassVar[Presets] = {
+        "small": {
+            "size": 192,
+            "embedding_size": 192,
+            "encoder_layers": 4,
+            "decoder_layers": 3,
+            "memory_size": 384,
+            "tied": True,
+            "dropout": 0.2,
+        },
+        "paper": {
+            "size": 512,
+            "embedding_size": 256,
+            "encoder_layers": 9,
+            "decoder_layers": 7,
+            "memory_size": 1280,
+            "tied": False,
+            "dropout": 0.1,
+        },
+    }
 
     kind: Literal["deep_att"] = "deep_att"
     preset: Literal["small", "paper"] = "small"
@@ -70,13 +70,6 @@ class Config(base.Config):
     fast_forward: bool = True
     tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
     dropout: float = Field(0.2, ge=0, lt=1)  # of every h that a layer, the attention or the readout reads; never of f
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "small"), {}) | given
 
     @model_validator(mode="after")
     def _can_be_tied(self) -> "Config":

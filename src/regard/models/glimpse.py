@@ -20,11 +20,12 @@ from regard.attention.record import AttentionRecord
 from regard.config import base
 from regard.errors import UsageError
 from regard.operations import of_matrices
-from regard.protocol import Batch, Dimensions, Model, Output
+from regard.protocol import Batch, Dimensions, Model, Output, Parts
 
 READS_PICTURES = True
 
 Locations = Float[Tensor, "batch 2"]
+Pictures = Float[Tensor, "batch channels rows columns"] | Parts
 
 
 class Config(base.Config):
@@ -53,9 +54,7 @@ class Sensor(nn.Module):
         super().__init__()
         self.patch, self.scales = patch, scales
 
-    def forward(
-        self, pictures: Float[Tensor, "batch channels rows columns"], location: Locations
-    ) -> Float[Tensor, "batch scales channels patch patch"]:
+    def forward(self, pictures: Pictures, location: Locations) -> Float[Tensor, "batch scales channels patch patch"]:
         """What is seen, the finest scale first. A coarse pixel is the mean of those that it stands for."""
         seen = []
         for scale in range(self.scales):
@@ -77,9 +76,12 @@ class Sensor(nn.Module):
             boxes.append(torch.cat([corners, torch.full_like(corners, width)], -1))
         return torch.stack(boxes, 1)
 
-    def _part(self, pictures: Tensor, location: Locations, width: int) -> Tensor:
+    def _part(self, pictures: Pictures, location: Locations, width: int) -> Tensor:
         rows, columns = pictures.shape[-2:]
         corner = self.corners((rows, columns), location, width).long()
+        if not isinstance(pictures, Tensor):
+            top, left = corner[0].tolist()
+            return pictures.part(top, left, width).to(location).unsqueeze(0)
         steps = torch.arange(width, device=pictures.device)
         down, right = corner[:, :1] + steps, corner[:, 1:] + steps  # (batch, width)
         inside = ((down >= 0) & (down < rows))[:, :, None] & ((right >= 0) & (right < columns))[:, None, :]
@@ -147,10 +149,16 @@ class GlimpseModel(Model):
         logits: Tensor = self.readout(self._look(source, record)[0].unsqueeze(1))
         return logits
 
-    def _look(self, pictures: Tensor, record: AttentionRecord | None) -> tuple[Tensor, list[Step]]:
+    def label_parts(self, picture: Parts, record: AttentionRecord | None = None) -> Float[Tensor, "1 1 labels"]:
+        """The same for one picture that nobody holds whole: only what the glimpses see is asked for."""
+        logits: Tensor = self.readout(self._look(picture, record)[0].unsqueeze(1))
+        return logits
+
+    def _look(self, pictures: Pictures, record: AttentionRecord | None) -> tuple[Tensor, list[Step]]:
         """The state after the last glimpse, and the steps that were drawn."""
-        location = pictures.new_zeros(len(pictures), 2)
-        state = pictures.new_zeros(len(pictures), self.from_state.in_features)
+        like = pictures if isinstance(pictures, Tensor) else self.readout.weight
+        location = like.new_zeros(pictures.shape[0], 2)
+        state = like.new_zeros(pictures.shape[0], self.from_state.in_features)
         anywhere = self._anywhere(pictures) if self.policy == "random" else None
         steps = []
         for number in range(self.num_glimpses):
@@ -162,7 +170,7 @@ class GlimpseModel(Model):
             glimpse = self.glimpse(self.sensor(pictures, location).flatten(1), location)
             state = functional.relu(self.from_state(state) + self.from_glimpse(glimpse))
             if record is not None:
-                sides = pictures.size(-2), pictures.size(-1)
+                sides = pictures.shape[-2], pictures.shape[-1]
                 record.add_glimpse(self.sensor.boxes(sides, location), self.readout(state))
         return state, steps
 
@@ -182,15 +190,16 @@ class GlimpseModel(Model):
             total = total + reinforce(step.log_density, reward, expected) + (reward - expected).square().sum()
         return self.reinforce_weight * total
 
-    def _anywhere(self, pictures: Tensor) -> Float[Tensor, "batch glimpses 2"]:
-        """Uniformly random locations; in use those of a picture follow from its pixels alone."""
+    def _anywhere(self, pictures: Pictures) -> Float[Tensor, "batch glimpses 2"]:
+        """Uniformly random locations; in use those of a picture follow from its pixels alone (its middle, of parts)."""
+        whole = pictures if isinstance(pictures, Tensor) else self.sensor(pictures, self.readout.weight.new_zeros(1, 2))
         if self.training:
-            return torch.rand(len(pictures), self.num_glimpses, 2).to(pictures) * 2 - 1
+            return torch.rand(len(whole), self.num_glimpses, 2).to(whole) * 2 - 1
         found = []
-        for picture in pictures.float().cpu():
+        for picture in whole.float().cpu():
             generator = torch.Generator().manual_seed(zlib.crc32(picture.numpy().tobytes()))
             found.append(torch.rand(self.num_glimpses, 2, generator=generator) * 2 - 1)
-        return torch.stack(found).to(pictures)
+        return torch.stack(found).to(whole)
 
     def flops(self, batch: Batch) -> int:
         """Operations on so many pictures, of whatever size."""

@@ -14,18 +14,18 @@ the source reaches it through attention alone.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from regard.attention.additive import Additive
 from regard.attention.attention import Attention, Memory
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.recurrent import Recurrent, States, follow, initialise
@@ -34,14 +34,14 @@ from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    "small": {"size": 256, "encoder_layers": 4, "decoder_layers": 4, "dropout": 0.3, "tied": True},
-    "paper": {"size": 1024, "encoder_layers": 8, "decoder_layers": 8, "dropout": 0.2, "tied": False},
-}
 
-
-class Config(base.Config):
+class Config(WithPresets):
     """GNMT. `preset` gives what is not said; `size` is that of embeddings, of every layer and of the attention."""
+
+    presets: ClassVar[Presets] = {
+        "small": {"size": 256, "encoder_layers": 4, "decoder_layers": 4, "dropout": 0.3, "tied": True},
+        "paper": {"size": 1024, "encoder_layers": 8, "decoder_layers": 8, "dropout": 0.2, "tied": False},
+    }
 
     kind: Literal["gnmt"] = "gnmt"
     preset: Literal["small", "paper"] = "small"
@@ -50,13 +50,6 @@ class Config(base.Config):
     decoder_layers: int = Field(4, ge=1)
     tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
     dropout: float = Field(0.3, ge=0, lt=1)  # of what each layer reads from below, and before the readout
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "small"), {}) | given
 
 
 class Encoder(nn.Module):

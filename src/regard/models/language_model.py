@@ -6,13 +6,14 @@ The lecture's U is `weight_ih`, its W is `weight_hh`, and V is `readout`, which 
 of plain text (`data.format: text`) and reads no source.
 """
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regard.attention.record import AttentionRecord
+from regard.config.presets import Presets, WithPresets
 from regard.layers.awd_lstm import AwdOutput, AwdReader, ReaderConfig
 from regard.layers.recurrent import initialise
 from regard.operations import of_matrices
@@ -20,33 +21,27 @@ from regard.protocol import Batch, Dimensions, Model, Output, State
 from regard.symbols import PAD
 
 _NOISES = ("word_dropout", "input_dropout", "hidden_dropout", "weight_dropout", "output_dropout")
-_PRESETS: dict[str, dict[str, Any]] = {
-    "rnn": {"cell": "rnn", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
-    "lstm": {"cell": "lstm", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
-    "small": {},
-    # The published model (Merity et al. 2018, 4): 24.2 M parameters with a vocabulary of 10,000.
-    "awd": {
-        "embedding_size": 400, "size": 1150, "num_layers": 3,
-        "word_dropout": 0.1, "input_dropout": 0.4, "hidden_dropout": 0.25, "weight_dropout": 0.5, "output_dropout": 0.4,
-    },
-}  # fmt: skip
 
 
-class Config(ReaderConfig):
+class Config(ReaderConfig, WithPresets):
     """`preset` gives what is not said; the sizes and the noise are those of the reader."""
+
+    presets: ClassVar[Presets] = {
+        "rnn": {"cell": "rnn", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
+        "lstm": {"cell": "lstm", "num_layers": 1, "alpha": 0, "beta": 0, **dict.fromkeys(_NOISES, 0.0)},
+        "small": {},
+        # The published model (Merity et al. 2018, 4): 24.2 M parameters with a vocabulary of 10,000.
+        "awd": {
+            "embedding_size": 400, "size": 1150, "num_layers": 3, "word_dropout": 0.1, "input_dropout": 0.4,
+            "hidden_dropout": 0.25, "weight_dropout": 0.5, "output_dropout": 0.4,
+        },
+    }  # fmt: skip
 
     kind: Literal["language_model"] = "language_model"
     preset: Literal["rnn", "lstm", "small", "awd"] = "small"
     tied: bool = True  # V is the embedding's matrix
     alpha: float = Field(2.0, ge=0)  # weight of AR: large states cost
     beta: float = Field(1.0, ge=0)  # weight of TAR: states that change fast cost
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "small"), {}) | given
 
     @model_validator(mode="after")
     def _noise_has_somewhere_to_act(self) -> "Config":

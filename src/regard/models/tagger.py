@@ -153,9 +153,13 @@ class Tagger(Model):
         """Operations of `forward`, and of reading out the labels that are no padding."""
         letters, num_words = spell(batch.source, longest=LONGEST_WORD)
         convolved = 0 if self.words.letters is None else self.words.letters.flops(int(num_words.sum()), letters.size(2))
-        read = 0 if self.reader is None else self.reader.flops(batch.source)
         lstm = self.recurrent.flops(int(num_words.clamp(min=1).sum()))
+        read = self.frozen_flops(batch.source)
         return convolved + read + lstm + of_matrices(self.readout, batch.num_target_tokens)
+
+    def frozen_flops(self, source: Tensor) -> int:
+        """Those of ELMo."""
+        return 0 if self.reader is None else self.reader.flops(source)
 
     def _states(self, source: Tensor) -> Float[Tensor, "batch words both"]:
         letters, num_words = spell(source, longest=LONGEST_WORD)

@@ -9,7 +9,7 @@ network and its maximum over time are those of Kim 2014, the attention is that o
 
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,7 @@ from torch.nn import functional
 from regard.attention.attention_pooling import AttentionPooling
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
-from regard.config import base
+from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.pooling import Read, pool
@@ -28,17 +28,17 @@ from regard.layers.recurrent import CellName, Recurrent, initialise
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    "fully_connected": {"reader": "none", "pooling": "mean", "hidden_layers": 1},
-    "cnn": {"reader": "cnn", "pooling": "max"},
-    "rnn": {"reader": "rnn", "pooling": "last"},
-    "lstm": {"reader": "lstm", "pooling": "last"},
-    "attention": {"reader": "lstm", "pooling": "attention", "bidirectional": True},
-}
 
-
-class Config(base.Config):
+class Config(WithPresets):
     """`preset` gives what is not said. `size` is that of a word's state, of a hidden layer, and of each filter bank."""
+
+    presets: ClassVar[Presets] = {
+        "fully_connected": {"reader": "none", "pooling": "mean", "hidden_layers": 1},
+        "cnn": {"reader": "cnn", "pooling": "max"},
+        "rnn": {"reader": "rnn", "pooling": "last"},
+        "lstm": {"reader": "lstm", "pooling": "last"},
+        "attention": {"reader": "lstm", "pooling": "attention", "bidirectional": True},
+    }
 
     kind: Literal["text_classifier"] = "text_classifier"
     preset: Literal["fully_connected", "cnn", "rnn", "lstm", "attention"] = "cnn"
@@ -51,13 +51,6 @@ class Config(base.Config):
     bidirectional: bool = False
     hidden_layers: int = Field(0, ge=0)  # fully connected, behind the pooling
     dropout: float = Field(0.5, ge=0, lt=1)  # of embeddings, between layers, of the pooled vector and hidden layers
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_preset(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return _PRESETS.get(given.get("preset", "cnn"), {}) | given
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":

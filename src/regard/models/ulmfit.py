@@ -91,6 +91,12 @@ class ULMFiT(Model):
         read = self.reader.flops(rows * (length + 1)) + of_matrices(self.hidden, rows)
         return read + of_matrices(self.readout, batch.num_target_tokens)
 
+    def frozen_flops(self, source: Tensor) -> int:
+        """Those of the reader's layers that do not learn yet."""
+        rows, length = source.shape
+        frozen = [layer for layer in self.reader.layers if not any(each.requires_grad for each in layer.parameters())]
+        return sum(layer.flops(rows * (length + 1)) for layer in frozen)
+
     def _read(self, source: Tensor) -> Float[Tensor, "batch hidden_size"]:
         # A language model begins with BOS. What stands behind a text cannot be seen by what stands before it.
         tokens = functional.pad(source, (1, 0), value=BOS)

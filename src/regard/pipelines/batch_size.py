@@ -38,9 +38,9 @@ def find_batch_tokens(store: Store, model: Model, precision: str) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         with autocast(kind, device):
-            loss = sequence_loss(probe(batch), batch.labels)
+            loss = sequence_loss(probe(batch), batch.labels)  # noqa: F821  it is deleted after the last attempt
         loss.total.backward()
-        probe.zero_grad(set_to_none=True)
+        probe.zero_grad(set_to_none=True)  # noqa: F821
         return torch.cuda.max_memory_allocated(device) + moments
 
     limit = int(SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0])

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.picture_file import read_picture
@@ -21,6 +21,7 @@ from regard.decoding.ensemble import Ensemble
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import UsageError
 from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
+from regard.pipelines.picture_input import paths_of
 from regard.pipelines.watch import Watched, watch_pictures
 from regard.protocol import Decodable, Model
 
@@ -79,12 +80,7 @@ class Captioner:
         Raises:
             UsageError: a model reads text, or says none; or the models' vocabularies differ.
         """
-        if not loaded:
-            raise ValueError("a captioner needs at least one model")
-        first = loaded[0]
-        for other in loaded[1:]:
-            if other.vocabularies != first.vocabularies:
-                raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        first = first_of(loaded)
         self.vocabularies = first.vocabularies
         self.reader = first.vocabularies.pictures
         self.search = first.search
@@ -146,11 +142,11 @@ class Captioner:
         """One caption a picture, in their order; `search` overrides the model's own settings (`beam_size=1`, ...).
 
         Raises:
+            TypeError: something is no path.
             UsageError: a setting is wrong.
             DataError: a picture cannot be read.
         """
-        images = [images] if isinstance(images, str | Path) else images
-        pictures = ((str(image), self.read(image)) for image in images)
+        pictures = ((str(image), self.read(image)) for image in paths_of(images))
         return list(self.captions(pictures, batch_size=batch_size, **search))
 
     def captions(

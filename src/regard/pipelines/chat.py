@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from regard.data.corpus_conversation import history_text
+from regard.data.text import texts_of
 from regard.pipelines.translate import Translator
 
 
@@ -43,9 +44,10 @@ class Chat:
         are the same again in the same conversation.
 
         Raises:
+            TypeError: `text` is no str.
             UsageError: `text` alone is too long for the model.
         """
-        turns = [*self._turns, text][-(self._turns.maxlen or 1) :]
+        turns = [*self._turns, *texts_of([text])][-(self._turns.maxlen or 1) :]
         while len(turns) > 1 and not self._translator.can_read(history_text(turns)):
             del turns[0]
         pieces = []

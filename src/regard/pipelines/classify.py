@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regard.attention.record import AttentionRecord
-from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.data.batching import pad
-from regard.data.text import clean_line, is_blank
+from regard.data.text import clean_line, is_blank, texts_of
 from regard.errors import UsageError
 from regard.pipelines.label import best_labels, label
-from regard.pipelines.translate import LONGEST_SOURCE
+from regard.pipelines.translate import longest_source
 from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES
 
@@ -51,12 +51,9 @@ def labellers(loaded: Sequence[LoadedModel]) -> list[Labeller]:
     Raises:
         UsageError: the vocabularies differ, or a model generates text instead of labels.
     """
-    if not loaded:
-        raise ValueError("a classifier needs at least one model")
+    _ = first_of(loaded)
     models: list[Labeller] = []
     for each in loaded:
-        if each.vocabularies != loaded[0].vocabularies:
-            raise UsageError(f"{each.folder} and {loaded[0].folder} have different vocabularies: no ensemble of them")
         if not isinstance(each.model, Decodable | Labeller):
             raise UsageError(f"{each.folder}: this model gives no label; its vectors are for a tagger to begin with")
         if not isinstance(each.model, Labeller) or each.vocabularies.target.ends_with_eos:
@@ -85,7 +82,7 @@ class Classifier:
         _ = first.vocabularies.source_tokenizer  # or this is no model for texts
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
-        self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
+        self.longest = longest_source(loaded)
         self._device = next(first.model.parameters()).device
 
     @classmethod
@@ -114,9 +111,10 @@ class Classifier:
         """One classification a text, in their order; nothing is ever cut off.
 
         Raises:
+            TypeError: a text is no str.
             DataError: a text holds half a surrogate pair.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = texts_of(texts)
         sources = [self.encode(text) for text in texts]
         readable = [source if len(source) <= self.longest else [EOS] for source in sources]
         found = label(self._models, readable, self.vocabularies, device=self._device)

@@ -1,7 +1,7 @@
 """Pictures in, labels out: a model folder becomes a `PictureClassifier`, a file becomes a `PictureClassification`."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,12 @@ from torch import Tensor
 
 from regard.attention.record import AttentionRecord
 from regard.checkpoint.model_folder import LoadedModel, load_model
-from regard.errors import UsageError
+from regard.errors import DataError, UsageError
 from regard.pipelines.classify import labellers
-from regard.pipelines.label import best_labels, label_pictures, rows_of_pictures
-from regard.pipelines.picture_input import SeenPicture, read_inputs
-from regard.protocol import Labeller
+from regard.pipelines.label import best_labels, label_parts, label_pictures, rows_of_pictures
+from regard.pipelines.large_picture import LargePicture
+from regard.pipelines.picture_input import SeenPicture, paths_of, read_inputs
+from regard.protocol import Labeller, SeesParts
 from regard.symbols import NAMES
 
 
@@ -26,8 +27,9 @@ from regard.symbols import NAMES
 class PictureClassification:
     """What label a picture got, and how sure the model is of it.
 
-    `source` is its name, `pixels` (height, width, channels) are those that the model saw. `probabilities` has every
-    label, the most probable first. `notice` is what a user should know. What could not be read has no label.
+    `source` is its name, `pixels` (height, width, channels) are those that the model saw: a picture too large to be
+    decoded whole is grey where no glimpse looked. `probabilities` has every label, the most probable first. `notice`
+    is what a user should know. What could not be read has no label.
     """
 
     source: str
@@ -37,13 +39,14 @@ class PictureClassification:
     pixels: NDArray[np.uint8] | None
     notice: str | None = None
     _classifier: "PictureClassifier | None" = field(default=None, repr=False, compare=False)
+    _parts: LargePicture | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def looked(self) -> "LookedAt":
         """Where the model looked, from one replay."""
         assert self._classifier is not None
         assert self.pixels is not None, "nothing was read"
-        return self._classifier.look(self.pixels)
+        return self._classifier.look(self.pixels if self._parts is None else self._parts)
 
 
 @runtime_checkable
@@ -96,13 +99,23 @@ class PictureClassifier:
         """The first model: the one whose attention is shown."""
         return self._models[0]
 
-    def classify(self, paths: Iterable[str | Path]) -> list[PictureClassification]:
+    def classify(self, paths: str | Path | Iterable[str | Path]) -> list[PictureClassification]:
         """One classification for each picture of files, folders and IDX files, in order.
+
+        Raises:
+            TypeError: something is no path.
+            DataError: a folder holds no picture, or an IDX file is damaged.
+        """
+        return list(self.stream(self.read(paths_of(paths))))
+
+    def read(self, paths: Iterable[str | Path]) -> Iterator[SeenPicture]:
+        """The pictures of files, folders and IDX files, in order, each when it is asked for.
 
         Raises:
             DataError: a folder holds no picture, or an IDX file is damaged.
         """
-        return list(self.stream(read_inputs(paths, self.reader)))
+        by_parts = all(isinstance(model, SeesParts) for model in self._models)
+        return read_inputs(paths, self.reader, by_parts=by_parts)
 
     def stream(self, pictures: Iterable[SeenPicture]) -> Iterator[PictureClassification]:
         """One classification a picture, as they come; no more pictures are in memory than make a batch."""
@@ -112,18 +125,33 @@ class PictureClassifier:
             tensors = [self.reader.tensor(np.stack(readable))] if readable else []
             found = label_pictures(self._models, tensors, device=self._device)
             for picture in batch:
-                yield self._classification(picture, None if picture.pixels is None else next(found))
+                if picture.parts is not None:
+                    yield self._large(picture, picture.parts)
+                else:
+                    yield self._classification(picture, None if picture.pixels is None else next(found))
 
     @torch.inference_mode()
-    def look(self, pixels: NDArray[np.uint8]) -> LookedAt:
-        """Where the first model looks on one picture of the reader's size."""
+    def look(self, picture: NDArray[np.uint8] | LargePicture) -> LookedAt:
+        """Where the first model looks on one picture of the reader's size, or on a large one."""
         record, model = AttentionRecord(), self._models[0]
-        model.label(self.reader.tensor(pixels[None]).to(self._device), record)
+        if isinstance(picture, LargePicture):
+            assert isinstance(model, SeesParts)
+            model.label_parts(picture, record)
+        else:
+            model.label(self.reader.tensor(picture[None]).to(self._device), record)
         maps = {}
         for site in record.sites:
             assert isinstance(model, HasGrid), "a model that attends to regions says how they lie"
             maps[site] = record.weights(site)[0].mean((0, 1)).view(model.grid).float().cpu().numpy()
         return LookedAt(maps, record.glimpses[0].float().cpu().numpy() if record.has_glimpses else None)
+
+    def _large(self, picture: SeenPicture, parts: LargePicture) -> PictureClassification:
+        """Of a picture that is read while the models look at it; only then is it known whether it can be read."""
+        try:
+            found = label_parts([model for model in self._models if isinstance(model, SeesParts)], parts)
+        except DataError as error:
+            return self._classification(picture._replace(notice=str(error)), None)
+        return replace(self._classification(picture._replace(pixels=parts.seen), found), _parts=parts)
 
     def _classification(self, picture: SeenPicture, probabilities: Tensor | None) -> PictureClassification:
         if probabilities is None:

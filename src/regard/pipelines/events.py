@@ -6,6 +6,14 @@ from typing import NamedTuple
 from regard.training import events as training
 
 
+class Preparing(NamedTuple):
+    """So much of a long preparation is done, which is told while it goes on."""
+
+    what: str
+    done: int
+    total: int
+
+
 class Prepared(NamedTuple):
     """Data and model are ready; training begins, or goes on after update `resumed_step`.
 
@@ -81,4 +89,4 @@ class AlreadyFinished(NamedTuple):
     score: float
 
 
-Event = training.Event | Prepared | Sample | Saved | Warned | Published | AlreadyFinished
+Event = training.Event | Preparing | Prepared | Sample | Saved | Warned | Published | AlreadyFinished

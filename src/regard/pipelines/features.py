@@ -4,7 +4,7 @@ The cache knows a set by the content of its pictures and the weights of the enco
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from regard.data.feature_store import FeatureStore
 from regard.data.flat_file import FlatWriter, map_flat
 from regard.data.picture_store import PictureStore
 from regard.errors import DataError, UsageError
+from regard.pipelines.events import Preparing
 from regard.protocol import Seeing
 
 FORMAT = 1
@@ -24,8 +25,12 @@ BATCH = 32
 _NAME = "regions"
 
 
-def with_features(dataset: Dataset, model: nn.Module) -> Dataset:
+def with_features(
+    dataset: Dataset, model: nn.Module, *, tell: Callable[[Preparing], None] = lambda event: None
+) -> Dataset:
     """The data with regions in the pictures' place, where the encoder of `model` is frozen; else the data as they are.
+
+    `tell` hears how far reading them has come.
 
     Raises:
         UsageError: the pictures shall vary, which a frozen encoder would not see; or the cache cannot be written.
@@ -40,11 +45,11 @@ def with_features(dataset: Dataset, model: nn.Module) -> Dataset:
             "once; leave them out, or set model.encoder.frozen=false"
         )
     cache = cache_folder(dataset.config, dataset.base)
-    stores = [_read(store, encoder, cache) for store in (dataset.train, dataset.validation) if store is not None]
+    stores = [_read(store, encoder, cache, tell) for store in (dataset.train, dataset.validation) if store is not None]
     return dataset._replace(train=stores[0], validation=stores[1] if len(stores) > 1 else None)
 
 
-def _read(store: object, encoder: nn.Module, cache: Path) -> FeatureStore:
+def _read(store: object, encoder: nn.Module, cache: Path, tell: Callable[[Preparing], None]) -> FeatureStore:
     assert isinstance(store, PictureStore), "a model that sees is given pictures"
     key = hashlib.sha256(f"{FORMAT} {fingerprint(encoder)} ".encode())
     key.update(store.encoding.reader.fingerprint.encode())
@@ -60,7 +65,7 @@ def _read(store: object, encoder: nn.Module, cache: Path) -> FeatureStore:
     return open_cached(
         cache / "features" / key.hexdigest()[:32],
         open_folder=open_folder,
-        build=lambda folder: _build(store, encoder, folder),
+        build=lambda folder: _build(store, encoder, folder, tell),
     )
 
 
@@ -74,9 +79,10 @@ def fingerprint(encoder: nn.Module) -> str:
 
 
 @torch.inference_mode()
-def _build(store: PictureStore, encoder: nn.Module, folder: Path) -> None:
+def _build(store: PictureStore, encoder: nn.Module, folder: Path, tell: Callable[[Preparing], None]) -> None:
     with FlatWriter(folder, _NAME, "<f2") as writer:
         for start in range(0, len(store.names), BATCH):
+            tell(Preparing("pictures seen by the encoder", start, len(store.names)))
             numbers = range(start, min(start + BATCH, len(store.names)))
             writer.append(_regions(store, encoder, numbers).astype(np.float16).ravel())
         writer.finish()

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from regard.checkpoint.checkpoints import Checkpoint
-from regard.checkpoint.model_folder import LoadedModel, describe, dimensions_of
+from regard.checkpoint.model_folder import describe, dimensions_of
 from regard.checkpoint.resume import check_resume, compare_recipes
 from regard.checkpoint.run_folder import RECIPE, RunFolder
 from regard.config.document import parse_yaml
@@ -19,12 +18,12 @@ from regard.errors import DataError, UsageError, UserError
 from regard.pipelines import memory
 from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.card import run_card
-from regard.pipelines.events import AlreadyFinished, Event, Prepared, Sample, Saved, Warned
+from regard.pipelines.events import AlreadyFinished, Event, Prepared, Preparing, Sample, Saved, Warned
 from regard.pipelines.features import with_features
 from regard.pipelines.finish import publish_model
 from regard.pipelines.pretrained import bring_pretrained
-from regard.pipelines.start import open_start, refuse_metric, refuse_misfit, start_from, start_vocabularies
-from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint, vocabularies_of
+from regard.pipelines.start import given_vocabularies, open_start, refuse_misfit, start_from
+from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model, Pretrained
@@ -46,11 +45,13 @@ def fit(
     device: str = "auto",
     command: str = "",
     should_stop: Callable[[], bool] = lambda: False,
+    tell: Callable[[Preparing], None] = lambda event: None,
 ) -> Iterator[Event]:
     """Train by `recipe` in the run folder `folder`, or go on where an earlier process stopped; yield what happens.
 
     The end is `Published`: the model folder is complete. After `should_stop` everything is saved and the last
-    event is `Finished` with the reason "stopped"; the same call goes on from there, bit for bit.
+    event is `Finished` with the reason "stopped"; the same call goes on from there, bit for bit. Before the first event
+    there is nothing to save; how far a long preparation has come is said to `tell`.
 
     Raises:
         LockedError: another process is training in `folder`.
@@ -70,7 +71,7 @@ def fit(
             yield finished
             return
         try:
-            job = _prepare(recipe, run, notes, device=device, command=command)
+            job = _prepare(recipe, run, notes, device=device, command=command, tell=tell)
         except BaseException:
             if is_new:
                 _remove_traces(run)
@@ -256,14 +257,23 @@ class Job:
             yield Warned(f"{message}; training goes on without")
 
 
-def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, command: str) -> Job:
+def _prepare(
+    recipe: Recipe,
+    run: RunFolder,
+    notes: list[str],
+    *,
+    device: str,
+    command: str,
+    tell: Callable[[Preparing], None],
+) -> Job:
     place = choose_device(device)
     machine = set_up_machine(threads=recipe.training.threads)
     changes = _changes(run, recipe)
     checkpoint = run.newest()
     start = open_start(recipe.training.start_from) if recipe.training.start_from and checkpoint is None else None
     teacher = None if recipe.training.teacher is None else open_teacher(recipe.training.teacher, device=place)
-    dataset = prepare(recipe.data, _given_vocabularies(recipe, checkpoint, start, teacher))
+    taken = Vocabularies.load(checkpoint.folder) if checkpoint else given_vocabularies(recipe, start, teacher)
+    dataset = prepare(recipe.data, taken)
     card = run_card(recipe, dataset.vocabularies, machine=machine, device=str(place), command=command)
     if teacher is not None:
         refuse_other_vocabularies(teacher, dataset.vocabularies)
@@ -274,8 +284,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     memory.refuse_too_large(recipe, dimensions, place)
     torch.manual_seed(recipe.training.seed)
     model = recipe.build(dimensions).to(place)
-    refuse_misfit(model, dataset.vocabularies, recipe.kind)
-    refuse_metric(model, recipe.training.metric, recipe.kind)
+    refuse_misfit(model, dataset.vocabularies, recipe)
     if start is not None:
         start_from(model, start, dataset.vocabularies, recipe.kind)
     elif checkpoint is None and isinstance(model, Pretrained):
@@ -288,7 +297,7 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
-    dataset = with_features(dataset, model)
+    dataset = with_features(dataset, model, tell=tell)
     now = state.position
     run.truncate_log(now.step, evaluated=now.evaluated_step == now.step)
     run.write_recipe(recipe.text())
@@ -297,17 +306,6 @@ def _prepare(recipe: Recipe, run: RunFolder, notes: list[str], *, device: str, c
     notes.clear()
     taught_by = None if teacher is None else teacher.model
     return Job(recipe, run, dataset, model, state, card, prepared, notes, taught_by, last_saved=state.position.step)
-
-
-def _given_vocabularies(
-    recipe: Recipe, checkpoint: Checkpoint | None, start: LoadedModel | None, teacher: LoadedModel | None
-) -> Vocabularies | None:
-    """Those of the run so far, else of the model that it starts from, else of its teacher; None: learn new ones."""
-    if checkpoint is not None:
-        return Vocabularies.load(checkpoint.folder)
-    if start is not None and (taken := start_vocabularies(start, recipe.kind, recipe.data)) is not None:
-        return taken
-    return None if teacher is None else vocabularies_of(teacher, recipe.data)
 
 
 def _batches(recipe: Recipe, dataset: Dataset) -> Batches:

@@ -11,7 +11,7 @@ from regard.data.corpus import TestItem
 from regard.data.dataset import Vocabularies
 from regard.data.picture_store import PictureStore
 from regard.data.tokenizer import Tokenizer
-from regard.protocol import Labeller
+from regard.protocol import Labeller, Parts, SeesParts
 from regard.symbols import NAMES
 
 # Positions (sources * longest) of a batch.
@@ -42,9 +42,7 @@ def label(
         before_batch()
         rows = [real[place] for place in places.tolist()]
         batch = pad([sources[row] for row in rows]).to(device)
-        # No special symbol is a label, whatever its logit.
-        logits = torch.stack([model.label(batch)[..., _NUM_SPECIAL:] for model in models])
-        for row, probabilities in zip(rows, logits.float().softmax(-1).mean(0).cpu(), strict=True):
+        for row, probabilities in zip(rows, _mean([model.label(batch) for model in models]), strict=True):
             found[row] = probabilities[: num_places(vocabularies, sources[row])]
     return found
 
@@ -60,9 +58,19 @@ def label_pictures(
     for batch in batches:
         before_batch()
         with torch.inference_mode():
-            logits = torch.stack([model.label(batch.to(device))[..., _NUM_SPECIAL:] for model in models])
-            found = logits.float().softmax(-1).mean(0).cpu()
+            found = _mean([model.label(batch.to(device)) for model in models])
         yield from found
+
+
+@torch.inference_mode()
+def label_parts(models: Sequence[SeesParts], picture: Parts) -> Probabilities:
+    """The same for one picture that is read while the models look at it."""
+    return _mean([model.label_parts(picture) for model in models])[0]
+
+
+def _mean(logits: Sequence[Tensor]) -> Float[Tensor, "batch places labels"]:
+    """The models' mean probabilities. No special symbol is a label, whatever its logit."""
+    return torch.stack([each[..., _NUM_SPECIAL:] for each in logits]).float().softmax(-1).mean(0).cpu()
 
 
 def picture_batches(store: PictureStore) -> Iterator[Tensor]:

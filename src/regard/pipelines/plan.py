@@ -4,24 +4,37 @@ from regard.checkpoint.model_folder import dimensions_of
 from regard.data.batching import CPU_BATCH_TOKENS, Batches
 from regard.data.dataset import prepare
 from regard.pipelines.memory import count_parameters, estimate, gigabytes, refuse_too_large
-from regard.protocol import Dimensions
+from regard.pipelines.start import given_vocabularies, open_start, refuse_misfit, start_from
+from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies
+from regard.protocol import Model
 from regard.recipe import Recipe
 from regard.training.memory import free_memory
 from regard.training.numerics import choose_device
 
 
-def describe_plan(recipe: Recipe) -> str:
+def describe_plan(recipe: Recipe, *, device: str = "auto") -> str:
     """Sizes of data and model, number of steps, and the memory of the weights, as lines of text.
 
-    Prepares the data: tokenizers are learnt and stores are built, and the real run finds the stores ready.
+    Prepares the data: tokenizers are learnt and stores are built, and the real run finds the stores ready. What the
+    real run would refuse is refused here.
 
     Raises:
         DataError: a corpus cannot be read.
+        ModelError: the model to start from, or the teacher, cannot be opened.
+        UsageError: data, model, start, teacher and metric do not fit together, or there is no such device.
     """
-    dataset = prepare(recipe.data)
+    training, place = recipe.training, choose_device(device)
+    start = None if training.start_from is None else open_start(training.start_from)
+    teacher = None if training.teacher is None else open_teacher(training.teacher, device=place)
+    dataset = prepare(recipe.data, given_vocabularies(recipe, start, teacher))
     dimensions = dimensions_of(dataset.vocabularies)
-    num_parameters = count_parameters(recipe, dimensions)
-    training = recipe.training
+    refuse_too_large(recipe, dimensions, place)
+    model = recipe.build(dimensions)
+    refuse_misfit(model, dataset.vocabularies, recipe)
+    if teacher is not None:
+        refuse_other_vocabularies(teacher, dataset.vocabularies)
+    if start is not None:
+        start_from(model, start, dataset.vocabularies, recipe.kind)
     batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
     batches = Batches(dataset.train, batch_tokens=batch_tokens, seed=training.seed)
     epoch = batches.epoch(0)
@@ -30,19 +43,18 @@ def describe_plan(recipe: Recipe) -> str:
     lines = [
         *dataset.report,
         f"vocabularies: {dimensions.source:,} source, {dimensions.target:,} target{shared}",
-        f"model: {recipe.kind}, {num_parameters:,} parameters",
+        f"model: {recipe.kind}, {count_parameters(recipe, dimensions):,} parameters",
         f"epoch: {steps:,} steps, {int(dataset.train.source_lengths.sum()):,} source and "
         f"{int(dataset.train.target_lengths.sum()):,} target tokens",
         f"run: until {_limits(recipe, steps)}",
-        f"memory: {_memory(recipe, batches, dimensions)}",
+        f"memory: {_memory(recipe, model.to(place), batches)}",
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _memory(recipe: Recipe, batches: Batches, dimensions: Dimensions) -> str:
-    device = choose_device("auto")
-    refuse_too_large(recipe, dimensions, device)
-    needs, free = estimate(recipe, recipe.build(dimensions).to(device), batches), free_memory(device)
+def _memory(recipe: Recipe, model: Model, batches: Batches) -> str:
+    device = next(model.parameters()).device
+    needs, free = estimate(recipe, model, batches), free_memory(device)
     return (
         f"about {gigabytes(sum(needs))}: {gigabytes(needs.weights)} for weights, gradients and moments, "
         f"{gigabytes(needs.batch)} for the largest batch; "

@@ -8,8 +8,11 @@ from regard.checkpoint.model_folder import CONFIG, LoadedModel, load_model
 from regard.data.dataset import DataConfig, Vocabularies, learn_target
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UsageError
-from regard.pipelines.validation import MEASURED
+from regard.pipelines.teacher import vocabularies_of
+from regard.pipelines.validation import metrics_for
 from regard.protocol import Decodable, Labeller, Model
+from regard.recipe import Recipe
+from regard.training.finetuning import groups_of
 
 _SHOWN = 3
 
@@ -23,7 +26,18 @@ def open_start(folder: str) -> LoadedModel:
     return load_model(Path(folder).expanduser())
 
 
-def start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Vocabularies | None:
+def given_vocabularies(recipe: Recipe, start: LoadedModel | None, teacher: LoadedModel | None) -> Vocabularies | None:
+    """Those of the model that a new run starts from, else of its teacher; None: learn new ones.
+
+    Raises:
+        UsageError: the recipe wants other ones.
+    """
+    if start is not None and (taken := _start_vocabularies(start, recipe.kind, recipe.data)) is not None:
+        return taken
+    return None if teacher is None else vocabularies_of(teacher, recipe.data)
+
+
+def _start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Vocabularies | None:
     """Those of a model of the same kind; a model of another kind has other targets, so new ones are learnt: None.
 
     What a language model has read, a model that begins with its body reads as source, cut as the language model cut it.
@@ -95,12 +109,25 @@ def _kind(start: LoadedModel) -> str:
     return str(start.config.model_dump()["kind"])
 
 
-def refuse_misfit(model: Model, vocabularies: Vocabularies, kind: str) -> None:
-    """Accept a model that generates texts for targets that are texts, and one that labels for labels and tags.
+def refuse_misfit(model: Model, vocabularies: Vocabularies, recipe: Recipe) -> None:
+    """Accept a model that generates texts for targets that are texts, one that labels for labels, and a metric of such.
 
     Raises:
-        UsageError: it is the other way round, or a tokenizer is not of the one kind that the model can do with.
+        UsageError: it is the other way round, or a tokenizer is not of the one kind that the model can do with, or the
+            metric is not of what the model says, or parts shall learn apart that it has not.
     """
+    _refuse_tokenizers(model, vocabularies, recipe.kind)
+    if recipe.training.finetuning is not None:
+        _ = groups_of(model)  # or it has no parts that could learn apart
+    metric, fitting = recipe.training.metric, metrics_for(model, vocabularies.target)
+    if metric not in fitting:
+        raise UsageError(
+            f"training.metric is {metric}, which does not measure what a model of kind {recipe.kind} gives for a "
+            f"target of kind {vocabularies.target.kind}; take {', '.join(fitting[:-1])} or {fitting[-1]}"
+        )
+
+
+def _refuse_tokenizers(model: Model, vocabularies: Vocabularies, kind: str) -> None:
     source, target = vocabularies
     needed = (("source", source, model.source_kind), ("target", target, model.target_kind))
     for side, tokenizer, wanted in needed:
@@ -115,19 +142,6 @@ def refuse_misfit(model: Model, vocabularies: Vocabularies, kind: str) -> None:
         raise UsageError(
             f"a model of kind {kind} gives labels, but the target tokenizer is of kind {target.kind}; "
             "set data.target_tokenizer to {kind: labels}, or {kind: tags} for one a word"
-        )
-
-
-def refuse_metric(model: Model, metric: str, kind: str) -> None:
-    """Accept a metric that this model can be measured by.
-
-    Raises:
-        UsageError: the metric is of what a model says, and this one says nothing.
-    """
-    if MEASURED[metric] and not isinstance(model, Decodable | Labeller):
-        raise UsageError(
-            f"training.metric is {metric}, but a model of kind {kind} neither generates texts nor gives labels; "
-            "take loss or perplexity"
         )
 
 

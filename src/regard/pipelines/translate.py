@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 
 import regard
-from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.config.document import Document
 from regard.config.load import parse
-from regard.data.text import clean_line, is_blank
+from regard.data.text import clean_line, is_blank, texts_of
 from regard.decoding.ensemble import Ensemble
 from regard.decoding.penalties import LengthPenalty
 from regard.decoding.search import Hypothesis, SearchConfig
@@ -32,6 +32,11 @@ SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
 
 # Pieces of the longest source that is translated. The memory that attention takes grows with the square.
 LONGEST_SOURCE = 1024
+
+
+def longest_source(models: Sequence[LoadedModel]) -> int:
+    """Pieces of the longest source that all of these models read, their positions being limited or not."""
+    return min([LONGEST_SOURCE, *filter(None, (getattr(model.config, "max_length", None) for model in models))])
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,12 @@ class Translator:
         Raises:
             UsageError: the vocabularies differ, or int8 is not for this device.
         """
-        if not loaded:
-            raise ValueError("a translator needs at least one model")
-        first = loaded[0]
-        for other in loaded[1:]:
-            if other.vocabularies != first.vocabularies:
-                raise UsageError(f"{other.folder} and {first.folder} have different vocabularies: no ensemble of them")
+        first = first_of(loaded)
         _ = first.vocabularies.source_tokenizer  # or this is no model to translate with
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.search = first.search
-        self.longest = min([LONGEST_SOURCE, *filter(None, (getattr(m.config, "max_length", None) for m in loaded))])
+        self.longest = longest_source(loaded)
         self._run = run
         self._models = [model.model.eval() for model in loaded]
         self.reads_source = any(model.reads_source for model in self._models)
@@ -149,11 +149,12 @@ class Translator:
         more than `longest` pieces is left empty, with a `notice`; nothing is ever cut off.
 
         Raises:
+            TypeError: a text is no str.
             UsageError: a setting is wrong.
             DataError: a text holds half a surrogate pair.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else list(prefixes)
+        texts = texts_of(texts)
+        prefixes = [prefixes] * len(texts) if isinstance(prefixes, str) else texts_of(prefixes)
         config = self.settings(**search)
         requests = [
             self.request(text, prefix=prefix, row=first_row + row)
@@ -193,10 +194,14 @@ class Translator:
         """How probable each second text is as the translation of the first, in their order.
 
         Raises:
+            TypeError: a text is no str.
             UsageError: a setting is wrong.
             DataError: a text holds half a surrogate pair.
         """
         config = self.settings(**search)
+        for pair in pairs:
+            if isinstance(pair, str) or len(texts_of(pair)) != 2:
+                raise TypeError(f"a pair is (source, target), not {pair!r:.60}")
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
         ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
         for number, sides in enumerate(ids, 1):
@@ -218,9 +223,11 @@ class Translator:
         The best token is taken each time; with `sampling=True` it is drawn (by the seed and `row`).
 
         Raises:
+            TypeError: `text` is no str.
             UsageError: a setting is wrong, or `text` is too long for the model.
             DataError: `text` holds half a surrogate pair.
         """
+        (text,) = texts_of([text])
         config, source = self.settings(**search), self.encode_source(text)
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")

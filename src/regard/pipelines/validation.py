@@ -1,6 +1,6 @@
 """Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,14 +10,14 @@ from regard.data.abstract_store import Store
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset
 from regard.data.picture_store import PictureStore
+from regard.data.tokenizer import Tokenizer
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.evaluation.metrics import evaluate
 from regard.pipelines.generate import Request, TorchEngine, generate
 from regard.pipelines.label import as_learnt, best_labels, label, label_pictures, picture_batches, rows_of_pictures
-from regard.protocol import Decodable, Labeller
+from regard.protocol import Batch, Decodable, Labeller
 from regard.symbols import EOS
-from regard.training.information import perplexity
-from regard.training.loss import sequence_loss
+from regard.training.loop import validation_loss
 
 BATCH_TOKENS = 4096
 PICTURES_AT_ONCE = 256
@@ -36,6 +36,18 @@ MEASURED = {
     "tag_accuracy": ("tag_accuracy", "f1"),
     "f1": ("f1", "tag_accuracy"),
 }
+
+
+_OF_LABELS = {"labels": ("accuracy",), "tags": ("f1", "tag_accuracy")}
+_OF_TEXTS = ("bleu", "chrf", "wer", "per", "cer", "bleu-4", "cider-d")
+_OF_ANYTHING = ("loss", "perplexity")
+
+
+def metrics_for(model: nn.Module, target: Tokenizer) -> tuple[str, ...]:
+    """What can decide about `model`: always the loss, and the metrics of what it says, texts or labels, if anything."""
+    if isinstance(model, Labeller):
+        return (*_OF_LABELS.get(target.kind, ()), *_OF_ANYTHING)
+    return (*_OF_TEXTS, *_OF_ANYTHING) if isinstance(model, Decodable) else _OF_ANYTHING
 
 
 class Stopped(Exception):  # noqa: N818  no error: somebody asked for it
@@ -79,18 +91,17 @@ def validate(
     return Validated(scores, signatures, hypotheses)
 
 
-@torch.inference_mode()
 def _loss(model: nn.Module, dataset: Dataset, should_stop: Callable[[], bool]) -> dict[str, float]:
     assert dataset.validation is not None
-    device = next(model.parameters()).device
-    total, num_tokens = 0.0, 0
-    for batch in Batches(dataset.validation, batch_tokens=_budget(dataset.validation), seed=0, shuffle=False).epoch(0):
+    batches = Batches(dataset.validation, batch_tokens=_budget(dataset.validation), seed=0, shuffle=False).epoch(0)
+    return validation_loss(model, _while_wanted(batches, should_stop))
+
+
+def _while_wanted(batches: Iterable[Batch], should_stop: Callable[[], bool]) -> Iterator[Batch]:
+    for batch in batches:
         if should_stop():
             raise Stopped
-        loss = sequence_loss(model(batch.to(device)), batch.labels)
-        total, num_tokens = total + float(loss.nll), num_tokens + loss.num_tokens
-    nll = total / max(num_tokens, 1)
-    return {"loss": nll, "perplexity": perplexity(nll)}
+        yield batch
 
 
 class _Interruptible(TorchEngine):

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from regard.training.events import Evaluated, Event, Finished, Improved, Reason,
 from regard.training.finetuning import freeze
 from regard.training.information import perplexity
 from regard.training.loss import sequence_loss
-from regard.training.numerics import autocast
 from regard.training.objective import Objective
 from regard.training.schedule import learning_rate, unfinished_warmup
 from regard.training.state import Position, TrainerState
@@ -137,10 +136,8 @@ def _evaluate(
         yield Improved(now.step, config.metric, scores[config.metric])
 
 
-@torch.no_grad()
-def validation_loss(
-    model: nn.Module, batches: Iterable[Batch], *, precision: Literal["fp32", "bf16"] = "fp32"
-) -> dict[str, float]:
+@torch.inference_mode()
+def validation_loss(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     """`loss`, the negative log-likelihood in nats per target token without smoothing, and `perplexity` = exp(loss).
 
     The mean is over all tokens of all batches, so it does not depend on how they are batched.
@@ -148,8 +145,7 @@ def validation_loss(
     device = next(model.parameters()).device
     nll, num_tokens = torch.zeros((), dtype=torch.float64), 0
     for batch in batches:
-        with autocast(precision, device):
-            loss = sequence_loss(model(batch.to(device)), batch.labels)
+        loss = sequence_loss(model(batch.to(device)), batch.labels)
         nll += loss.nll.cpu()
         num_tokens += loss.num_tokens
     mean = float(nll) / max(1, num_tokens)
