@@ -213,6 +213,7 @@ def test_attention_within_a_side_is_overridden_too(page, kind, where):
     assert where in page.locator(".consequence").inner_text()
     assert page.locator("footer").inner_text() != before
     page.locator("details.data summary").click()
+    expect(page.locator("details.data tr.now td").first).to_be_visible()
     row = [float(cell) for cell in page.locator("details.data tr.now td").all_inner_texts()]
     seen = [weight for weight in row if weight > 0]
     assert seen == pytest.approx([1 / len(seen)] * len(seen), abs=1e-3)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import regard
-from regard.pipelines.translate import SHIPPED
 
 pytestmark = pytest.mark.browser
 TEXT = "The old man is reading a book in the garden."
@@ -14,8 +13,6 @@ TEXT = "The old man is reading a book in the garden."
 
 @pytest.mark.parametrize(("scheme", "keys"), [("light", []), ("dark", ["l", "h"])])
 def test_the_pictures_of_the_documents(make_page, in_file, scheme, keys):
-    if not SHIPPED.is_dir():
-        pytest.skip("this installation brings no model of its own")
     address, _ = in_file(regard.load(), TEXT)
     page = make_page(address + "#t=3", width=1240, height=860, scheme=scheme)
     for key in keys:

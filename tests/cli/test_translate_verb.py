@@ -182,7 +182,7 @@ def test_an_answer_comes_before_the_next_line_is_sent(folder):
 
 
 def test_without_a_model_the_shipped_one_works(folder, expected, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("regard.pipelines.translate.SHIPPED", folder)
+    monkeypatch.setattr("regard.pipelines.translate.default_model", lambda: folder)
     page, pairs = tmp_path / "attention.html", tmp_path / "pairs.tsv"
     pairs.write_text(f"{LINES[0]}\tdie Katze\n")
     assert main.run(["translate", "--threads", "1", *LINES]) == 0
@@ -204,7 +204,7 @@ def test_an_input_is_not_replaced_by_its_translation(run, tmp_path):
 
 
 def test_without_any_model_there_is_advice(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("regard.pipelines.translate.SHIPPED", tmp_path / "nothing")
+    monkeypatch.setattr("regard.checkpoint.shipped.FOLDER", tmp_path / "nothing")
     for verb in ("translate", "show"):
         assert main.run([verb, LINES[0]]) == 2
         assert "name a model folder with -m; this installation brings no model of its own" in capsys.readouterr().err

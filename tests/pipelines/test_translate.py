@@ -203,13 +203,11 @@ def test_unknown_words_are_copied_from_where_the_model_looked(tmp_path):
 
 
 def test_without_a_name_the_shipped_model_is_opened(monkeypatch, tmp_path):
-    from regard.pipelines import translate
-
-    monkeypatch.setattr(translate, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("regard.checkpoint.shipped.FOLDER", tmp_path)
     with pytest.raises(UsageError, match="name a model folder with -m"):
         regard.load()
-    save_tiny(tmp_path / "shipped")
-    assert regard.load().loaded[0].folder == tmp_path / "shipped"
+    save_tiny(tmp_path / "en-de")
+    assert regard.load().loaded[0].folder == tmp_path / "en-de"
 
 
 def test_early_stopping_of_the_model_gives_way_to_a_search_that_has_none(tmp_path):

@@ -60,6 +60,26 @@ def test_a_model_on_the_command_line(text, place):
     assert (found.name, str(found.folder), found.source, found.target) == place
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("runs/c:xx", r"'xx' is no pair of languages; write runs/c:en-de, or runs/c alone"),
+        ("a=runs/c:en_de", r"'en_de' is no pair of languages"),
+        ("my model=runs/c", r"'my model' is no name"),
+        ("", r"a model is|A model is"),
+    ],
+)
+def test_a_mark_that_parts_nothing_is_explained(text, message):
+    with pytest.raises(UsageError, match=message):
+        Place.parse(text)
+
+
+def test_a_folder_that_has_such_a_mark_in_its_name_is_that_folder(tmp_path):
+    folder = tmp_path / "c:xx"
+    folder.mkdir()
+    assert Place.parse(str(folder)) == Place("c:xx", folder)
+
+
 def test_two_models_need_two_names(models, tiny_folders):
     with pytest.raises(UsageError, match="two models are called tiny"):
         Models([Place("tiny", folder) for folder in tiny_folders], models.worker)

@@ -106,7 +106,8 @@ def _card(card: Card, folders: Sequence[Path], *, dtype: torch.dtype | None, fac
         changes.setdefault("metrics", [])
         notes.append(f"Mean of the weights of {len(folders)} checkpoints: {', '.join(each.name for each in folders)}")
     if dtype is not None:
-        notes.append(f"Weights are stored as {str(dtype).removeprefix('torch.')}, rounded after they were measured.")
+        rounded = "" if "metrics" in changes else ", rounded after they were measured"
+        notes.append(f"Weights are stored as {str(dtype).removeprefix('torch.')}{rounded}.")
     return card.model_copy(update={**changes, "notes": notes})
 
 

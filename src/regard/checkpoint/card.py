@@ -19,8 +19,8 @@ class Metric(Config):
 class Card(Config):
     """Where a model comes from. `data` maps the names of corpora to fingerprints (SHA-256 of their content).
 
-    `source` and `target` are the names of the corpus's sides, languages for most; `history` is how many turns of a
-    conversation are read.
+    Of `metrics` the one that tells most stands first. `source` and `target` are the names of the corpus's sides,
+    languages for most; `history` is how many turns of a conversation are read.
     """
 
     title: str = "A regard model"
@@ -34,8 +34,8 @@ class Card(Config):
     history: Annotated[int, Field(ge=1)] = 1
     notes: list[str] = Field(default_factory=list)
 
-    def page(self, *, kind: str, num_parameters: int) -> str:
-        """The card in Markdown, for a `kind` of model of `num_parameters`."""
+    def page(self, *, kind: str, num_parameters: int, usage: str) -> str:
+        """The card in Markdown, for a `kind` of model of `num_parameters` that the command `usage` uses."""
         lines = [f"# {_line(self.title)}", ""]
         if self.description:
             lines += [self.description.strip(), ""]
@@ -43,7 +43,7 @@ class Card(Config):
             f"A model of kind `{kind}` with {num_parameters:,} parameters, written by regard. Opening it runs no code.",
             "",
             "```sh",
-            "regard translate -m FOLDER < input.txt > output.txt",
+            usage,
             "```",
         ]
         if self.metrics:

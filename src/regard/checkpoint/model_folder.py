@@ -14,11 +14,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from regard.checkpoint import shipped
 from regard.checkpoint.assembly import build_unfilled, check_caps, fill, parse_config
 from regard.checkpoint.card import Card
 from regard.checkpoint.checkpoints import CHECKPOINTS, MODEL, STATE, VALUES, WEIGHTS, Checkpoints
 from regard.checkpoint.manifest import read_manifest, read_verified, refuse_unlisted
 from regard.checkpoint.publish import make_folders, write_folder
+from regard.checkpoint.shipped import CONFIG as CONFIG
 from regard.checkpoint.storage import Storage
 from regard.checkpoint.weights import Tensors, read_tensors, refuse_executable, refuse_non_finite
 from regard.config.base import Config
@@ -27,13 +29,12 @@ from regard.decoding.search import SearchConfig
 from regard.errors import ModelError, UsageError, UserError
 from regard.protocol import Dimensions, Model
 
-CONFIG = "config.json"
 SEARCH = "search.json"
 README = "README.md"
 FORMAT = 1
 _WARN = logging.getLogger("regard").warning
 # What a user may change in a model folder, or add to it: nothing here is ever read.
-MAY_DIFFER = (README, "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
+MAY_DIFFER = (README, "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", shipped.EXAMPLES)
 
 
 class _ConfigFile(Config):
@@ -106,9 +107,17 @@ def save_model(
     weights = Tensors(state, dtype=dtype)
     kind = str(config.model_dump()["kind"])
     files = describe(config, vocabularies, search=search, card=card)
-    page = card.page(kind=kind, num_parameters=weights.num_parameters).encode()
+    page = card.page(kind=kind, num_parameters=weights.num_parameters, usage=_usage(vocabularies)).encode()
     make_folders(folder.parent, storage=storage)
     write_folder(folder, {**files, WEIGHTS: weights, README: page}, replace=True, storage=storage)
+
+
+def _usage(vocabularies: Vocabularies) -> str:
+    """A command that uses such a model."""
+    source = "picture.png" if vocabularies.reads_pictures else "< input.txt"
+    if not vocabularies.target.ends_with_eos:
+        return f"regard classify -m FOLDER {source}"
+    return f"regard {'caption' if vocabularies.reads_pictures else 'translate'} -m FOLDER {source}"
 
 
 def first_of(models: Sequence[LoadedModel]) -> LoadedModel:
@@ -153,11 +162,15 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Loa
 def find_model(path: Path) -> Path:
     """The model folder which `path` means: itself, or of a run folder its `model`, or its best checkpoint.
 
+    Where nothing is called so, it may be the name of a model that comes with the package.
+
     Raises:
         ModelError: there is none.
     """
+    path = shipped.resolve(path)
     if not path.exists():
-        raise ModelError(f"{path}: no such model folder")
+        known = f"; regard itself brings {', '.join(shipped.names())}" if len(path.parts) == 1 else ""
+        raise ModelError(f"{path}: no such model folder{known}")
     if not path.is_dir():
         refuse_executable(path)
         raise ModelError(f"{path}: a file, but a model is a folder with {CONFIG} and {WEIGHTS}")

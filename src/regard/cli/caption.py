@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from regard.pipelines.caption import Caption, Captioner, Pixels
 
 EXAMPLES = """
+regard caption -m scenes                                     # at a terminal: the examples that come with that model
 regard caption -m runs/scenes-soft picture.png
 regard caption -m runs/scenes-soft pictures/ --attention overlays -o captions.jsonl
 ls pictures/*.png | regard caption -m runs/scenes-soft --text
@@ -35,7 +36,11 @@ def command(
         list[Path] | None, typer.Option("--model", "-m", help="A model folder; several: ensemble.")
     ] = None,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="[IMAGE]...", help="Files and folders; none: a path a line of stdin.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[IMAGE]...",
+            help="Files and folders; none: a path a line of stdin, at a terminal the model's examples.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
     attention: Annotated[
@@ -55,6 +60,8 @@ def command(
     threads: Threads = None,
 ) -> int:
     """Print one line for each picture, in order: JSON with image, caption, scores and tokens; or with --text the text.
+
+    `scenes` is a captioner that comes with regard; of a photograph it says nonsense.
 
     A folder means every picture in it, by name. A picture that cannot be read ends the run with exit code 3; with
     --skip its line is `{"image": ..., "error": ...}` (blank with --text), and the code is 3 at the end.
@@ -79,7 +86,7 @@ def command(
         _require_attention(captioner, attention)
     number = num_unread = 0
     with writer(output) as write:
-        paths = _paths(images)
+        paths = _paths(images or _examples(model or []))
         while batch := list(islice(paths, batch_size)):
             for result in _captions(captioner, batch, number, given, skip=skip):
                 write(_text(result) if text else _json(result))
@@ -88,6 +95,17 @@ def command(
                     _draw(result, attention / f"{number:05}-{Path(result.image).stem}.png")
                 number += 1
     return DataError.exit_code if num_unread else 0
+
+
+def _examples(models: list[Path]) -> list[Path]:
+    """The pictures that the first model brings along, if nobody gives others: standard input is a terminal."""
+    from regard.checkpoint.model_folder import find_model
+    from regard.checkpoint.shipped import examples
+
+    found = examples(find_model(models[0])) if sys.stdin.isatty() else []
+    if found:
+        sys.stderr.write(f"regard: no picture is named, so here are the model's examples, from {found[0].parent}\n")
+    return found
 
 
 def _paths(images: list[Path] | None) -> Iterator[Path]:

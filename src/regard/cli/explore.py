@@ -11,6 +11,9 @@ from regard.cli.serve import Host, Port, require_serve, serve
 from regard.errors import UsageError
 
 EXAMPLES = """
+regard explore en-de
+regard explore pronounce
+regard explore scenes
 regard explore runs/small
 regard explore runs/small runs/lstm
 regard explore runs/scenes-soft --picture photos/
@@ -22,7 +25,10 @@ regard explore runs/small --port 8080 --no-browser
 def command(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL] [MODEL2]", help="[NAME=]FOLDER[:FROM-TO]; none: the shipped one."),
+        typer.Argument(
+            metavar="[MODEL] [MODEL2]",
+            help="[NAME=]FOLDER[:FROM-TO], or a name of `regard models --shipped`; none: en-de.",
+        ),
     ] = None,
     pictures: Annotated[
         list[Path] | None,

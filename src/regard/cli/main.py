@@ -45,6 +45,11 @@ Example:
   regard train recipes/multi30k-ende-small.yaml data.root=data/multi30k -o runs/small
   regard translate -m runs/small/model < input.en > output.de
 
+Without a model of your own, with those that come with it (`regard models --shipped`):
+  regard explore en-de          a translation, and what the model looked at
+  regard explore pronounce      English words and their sounds
+  regard explore scenes         pictures and their captions
+
 Verbs:
 {verbs}
 

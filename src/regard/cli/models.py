@@ -1,4 +1,4 @@
-"""List the systems there are: presets, parameters, papers."""
+"""List the systems there are, with their presets and papers, and the models that come with regard."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 regard models
+regard models --shipped
 regard models --vocabulary 37000 --json
 """
 
@@ -34,6 +35,7 @@ def command(
     vocabulary: Annotated[
         int, typer.Option("--vocabulary", min=5, help="Tokens of the vocabulary that both sides share.")
     ] = 8000,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Only the models that come with regard.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
 ) -> None:
     """List every kind of model with its presets, its parameters, what a token costs, and where it comes from.
@@ -44,7 +46,15 @@ def command(
 
     A recipe names one as `model: {kind: KIND, preset: PRESET}`; every other setting can be given beside it, and
     `regard train RECIPE --print-config` shows all of them.
+
+    With --shipped: the trained models that come with the package, whose names can be given wherever a model folder is
+    asked for (a folder of that name in the working folder wins), with their size, their quality and their licence.
     """
+    if shipped:
+        from regard.cli.shipped_models import print_shipped
+
+        print_shipped(as_json=as_json)
+        return
     rows = list(_rows(vocabulary))
     if as_json:
         sys.stdout.writelines(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)

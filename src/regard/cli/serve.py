@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from regard.serve.settings import Settings
 
 EXAMPLES = """
+regard serve en-de pronounce scenes                          # the models that come with regard
 regard serve runs/small:en-de
 regard serve runs/small:en-de runs/back:de-en chat=runs/chat --port 8080
 curl -s 127.0.0.1:5000/translate -d q='A man plays guitar.' -d source=en -d target=de
@@ -26,9 +27,7 @@ Host = Annotated[str, typer.Option("--host", help="Where to listen; the default 
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")]
 Folders = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[MODEL]...", help="[NAME=]FOLDER[:FROM-TO], such as runs/small:en-de; none: the shipped one."
-    ),
+    typer.Argument(metavar="[MODEL]...", help="[NAME=]FOLDER[:FROM-TO], such as runs/small:en-de; none: en-de."),
 ]
 
 
@@ -95,12 +94,12 @@ def serve(
         ModelError: a model cannot be opened.
     """
     from regard.serve.app import open_app
-    from regard.serve.models import Place, shipped
+    from regard.serve.models import Place
     from regard.serve.run import run
     from regard.serve.settings import refuse_open_server
 
     refuse_open_server(settings, insecure=insecure)
-    places = [Place.parse(text) for text in models] or [shipped()]
+    places = [Place.parse(text) for text in models] or [Place.default()]
     sys.stderr.write(f"regard: opening {', '.join(place.name for place in places)}\n")
     app = open_app(places, settings, device=_prepare(device, threads), pictures=pictures)
 

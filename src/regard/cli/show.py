@@ -38,7 +38,8 @@ class View(NamedTuple):
 
 def command(
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="The model folder; without it the shipped one.")
+        Path | None,
+        typer.Option("--model", "-m", help="The model folder, or a name of `regard models --shipped`; none: en-de."),
     ] = None,
     text: Annotated[
         str | None, typer.Argument(help="The sentence; without it, one a line on standard input. Or a picture.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 regard translate "Two dogs play in the snow."
+regard translate -m pronounce hello                          # a model that comes with regard, by its name
 regard translate -m runs/small/model < input.en > output.de
 regard translate -m runs/small/model                         # at a terminal: line by line
 regard translate -m runs/small/model --n-best 5 --scores --alignment -i input.en.gz
@@ -29,7 +30,11 @@ regard translate -m runs/words/model --replace-unk --dictionary words.tsv < inpu
 
 Models = Annotated[
     list[Path] | None,
-    typer.Option("--model", "-m", help="A model folder; several: an ensemble; none: the shipped one."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A model folder, or a name of `regard models --shipped`; several: an ensemble; none: en-de.",
+    ),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Sentences that are searched together.")]
 LengthPenalty = Annotated[

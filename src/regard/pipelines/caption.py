@@ -102,7 +102,9 @@ class Captioner:
             UsageError: no folder is named, or the models are not for captions, or do not fit together.
         """
         if not folders:
-            raise UsageError("name a model folder with -m; this installation brings no captioner of its own")
+            raise UsageError(
+                "name a model folder with -m, such as `-m scenes`, which comes with regard and knows scenes only"
+            )
         return cls([load_model(folder, device=device) for folder in folders])
 
     @property

@@ -133,7 +133,11 @@ class Classifier:
         return {site: record.weights(site)[0].cpu() for site in record.sites}
 
     def encode(self, text: str) -> list[int]:
-        """The ids that the model reads, ending in `EOS`."""
+        """The ids that the model reads for `text`, `EOS` at their end.
+
+        Raises:
+            DataError: it holds half a surrogate pair.
+        """
         return [EOS] if is_blank(text) else [*self.vocabularies.source_tokenizer.encode(clean_line(text)), EOS]
 
     def _classification(self, text: str, source: list[int], probabilities: Tensor) -> Classification:

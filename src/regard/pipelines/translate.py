@@ -10,6 +10,7 @@ import torch
 
 import regard
 from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
+from regard.checkpoint.shipped import default_model
 from regard.config.document import Document
 from regard.config.load import parse
 from regard.data.text import clean_line, is_blank, texts_of
@@ -26,9 +27,6 @@ from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
-
-# The model that comes with the package.
-SHIPPED = Path(regard.__file__).parent / "shipped" / "en-de"
 
 # Pieces of the longest source that is translated. The memory that attention takes grows with the square.
 LONGEST_SOURCE = 1024
@@ -203,15 +201,24 @@ class Translator:
             if isinstance(pair, str) or len(texts_of(pair)) != 2:
                 raise TypeError(f"a pair is (source, target), not {pair!r:.60}")
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
-        for number, sides in enumerate(ids, 1):
-            if max(map(len, sides)) >= self.longest:
-                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+        ids = self.encode_pairs(pairs)
         scored = self._run(lambda: rescore(self._models, ids, penalty=penalty, batch_size=batch_size))
         return [
             self._translation(text, source, hypothesis)
             for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
         ]
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """The ids of both sides of each pair.
+
+        Raises:
+            DataError: a text is too long for the model, or holds half a surrogate pair.
+        """
+        ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
+        for number, sides in enumerate(ids, 1):
+            if max(map(len, sides)) >= self.longest:
+                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+        return ids
 
     def can_read(self, text: str) -> bool:
         """Whether `text` is short enough for the model."""
@@ -347,7 +354,9 @@ def torch_engine(models: Sequence[torch.nn.Module], precision: Precision = "fp32
 
 
 def load(*folders: str | Path, device: str = "cpu", precision: Precision = "fp32") -> Translator:
-    """Open a model folder (or the best model of a run folder); several become an ensemble, none is the shipped one.
+    """Open a model folder (or the best model of a run folder); several become an ensemble.
+
+    The models that come with the package are opened by their names; none means the one from English to German.
 
     Searching with `precision="int8"` takes about half the time on a CPU; a few outputs differ from float32's.
 
@@ -355,8 +364,5 @@ def load(*folders: str | Path, device: str = "cpu", precision: Precision = "fp32
         ModelError: a folder is missing, damaged, foreign, or holds what could run code.
         UsageError: the models' vocabularies differ; int8 is not for this device; or none is named and none shipped.
     """
-    if not folders:
-        if not SHIPPED.is_dir():
-            raise UsageError("name a model folder with -m; this installation brings no model of its own")
-        folders = (SHIPPED,)
-    return Translator([load_model(folder, device=device) for folder in folders], precision=precision)
+    found = folders or (default_model(),)
+    return Translator([load_model(folder, device=device) for folder in found], precision=precision)

@@ -12,8 +12,10 @@ from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 
+from regard.checkpoint.shipped import examples
 from regard.serve import explorer, labels, libretranslate, native, openai, operations, pictures
 from regard.serve.bodies import StrictRoute
+from regard.serve.described import DescribedApi
 from regard.serve.errors import add_error_handlers
 from regard.serve.guard import Guard
 from regard.serve.models import Models, Place
@@ -34,7 +36,8 @@ def open_app(
 ) -> Guard:
     """Open the models at `places` and serve them: `uvicorn.run(open_app([Place.parse("runs/small:en-de")]))`.
 
-    The explorer page offers the `pictures` of files and folders to choose from.
+    The explorer page offers the `pictures` of files and folders to choose from, or if none are given those that the
+    models bring along.
 
     Raises:
         ModelError: a model cannot be opened.
@@ -42,9 +45,10 @@ def open_app(
         UsageError: two models have one name.
     """
     settings = settings or Settings()
-    offered = OfferedPictures(pictures)
     worker = Worker(batch_size=settings.batch_size, max_queue=settings.max_queue)
-    return create_app(Models(places, worker, device=device), settings, offered)
+    models = Models(places, worker, device=device)
+    brought = [path for loaded in models.loaded.values() for path in examples(loaded.folder)]
+    return create_app(models, settings, OfferedPictures(pictures or brought))
 
 
 def create_app(models: Models, settings: Settings, offered: OfferedPictures | None = None) -> Guard:
@@ -57,7 +61,7 @@ def create_app(models: Models, settings: Settings, offered: OfferedPictures | No
         yield
         await run_in_threadpool(models.worker.stop, settings.grace_seconds)
 
-    api = FastAPI(
+    api = DescribedApi(
         title="regard",
         version=version("regard"),
         description="Attention models behind HTTP.",

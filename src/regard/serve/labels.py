@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 
 from regard.pipelines.classify import Classification
-from regard.serve import requests
+from regard.serve import described, requests
 from regard.serve.answers import notice_json, respond_json
 from regard.serve.bodies import StrictRoute, description, either_form
 from regard.serve.models import Models, ServedLabeller, ServedPictureLabeller
@@ -18,19 +18,24 @@ def router(models: Models, settings: Settings) -> APIRouter:
     """`/v1/classify` and `/v1/classify/picture`."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["regard"])
 
-    @routes.post("/classify")
+    @routes.post("/classify", response_model=described.Classifications)
     def classify(body: requests.Classify) -> Response:
         """The label of each text and how probable it is; of a model of tags, those of its words."""
         model = models.of_kind(ServedLabeller, body.model)
         texts = bounded([body.text] if isinstance(body.text, str) else body.text, settings)
+        found = model.classify(texts)
 
-        def compute() -> list[dict[str, Any]]:
-            found = model.classifier.classify(texts)
+        def describe() -> list[dict[str, Any]]:
             return [_label(each, body, is_tagged=model.classifier.gives_tags) for each in found]
 
-        return respond_json({"model": model.name, "classifications": model.call(compute)})
+        done = model.call(describe) if body.attention else describe()  # only looking computes once more
+        return respond_json({"model": model.name, "classifications": done})
 
-    @routes.post("/classify/picture", openapi_extra=description(requests.ClassifyPicture, files=1))
+    @routes.post(
+        "/classify/picture",
+        response_model=described.ClassifiedPicture,
+        openapi_extra=description(requests.ClassifyPicture, files=1),
+    )
     def classify_picture(
         body: Annotated[requests.ClassifyPicture, Depends(either_form(requests.ClassifyPicture, files=1))],
     ) -> Response:

@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 
 from regard.checkpoint.model_folder import LoadedModel, load_model
+from regard.checkpoint.shipped import default_model
+from regard.decoding.search import SearchConfig
 from regard.errors import UsageError
 from regard.pipelines.caption import Captioner
-from regard.pipelines.classify import Classifier
+from regard.pipelines.classify import Classification, Classifier
 from regard.pipelines.classify_pictures import PictureClassification, PictureClassifier
 from regard.pipelines.picture_input import SeenPicture
-from regard.pipelines.translate import SHIPPED, Translator, torch_engine
-from regard.serve.queued import QueuedEngine, in_worker
-from regard.serve.worker import Worker
+from regard.pipelines.translate import Translation, Translator, torch_engine
+from regard.serve.queued import QueuedEngine, in_worker, together
+from regard.serve.worker import Together, Worker
 
 _LANGUAGE = "[A-Za-z]{2,3}(?:_[A-Za-z0-9]+)?"
 _MODEL = re.compile(
     rf"(?:(?P<name>[A-Za-z0-9._-]{{1,100}})=)?(?P<folder>.+?)(?::(?P<source>{_LANGUAGE})-(?P<target>{_LANGUAGE}))?"
 )
 
+_FORM = "A model is [NAME=]FOLDER[:FROM-TO], such as chat=runs/chat or runs/small:en-de"
 WORD = "a"  # any text: the answer does not matter
 
 
@@ -43,24 +45,35 @@ class Place(NamedTuple):
         """
         found = _MODEL.fullmatch(text)
         if not found:
-            raise UsageError(
-                f"{text!r}: a model is [NAME=]FOLDER[:FROM-TO], such as chat=runs/chat or runs/small:en-de"
-            )
+            raise UsageError(f"{text!r}: {_FORM}")
         folder = Path(found["folder"])
+        if not folder.exists():
+            _refuse_marks(text, found["folder"], has_languages=found["source"] is not None)
         named = folder.resolve().parent if folder.name == "model" else folder.resolve()
         return cls(found["name"] or named.name, folder, found["source"], found["target"])
 
+    @classmethod
+    def default(cls) -> "Place":
+        """The model that comes with the package.
 
-def shipped() -> Place:
-    """The model that comes with the package.
+        Raises:
+            UsageError: this installation brings none.
+        """
+        return cls(default_model().name, default_model())
+
+
+def _refuse_marks(text: str, folder: str, *, has_languages: bool) -> None:
+    """No such folder, and its name has a mark that was meant to part it from a name or from languages: say so.
 
     Raises:
-        UsageError: this installation brings none.
+        UsageError: it was.
     """
-    if not SHIPPED.is_dir():
-        raise UsageError("name a model folder: this installation brings no model of its own")
-    source, _, target = SHIPPED.name.partition("-")
-    return Place(SHIPPED.name, SHIPPED, source, target)
+    before, equals, _ = folder.rpartition("=")
+    if equals:
+        raise UsageError(f"{text!r}: {before!r} is no name; it has letters, digits, `.`, `_` and `-`. {_FORM}")
+    rest, colon, after = folder.rpartition(":")
+    if colon and not has_languages:
+        raise UsageError(f"{text!r}: {after!r} is no pair of languages; write {rest}:en-de, or {rest} alone. {_FORM}")
 
 
 class ServedModel:
@@ -73,11 +86,21 @@ class ServedModel:
         self.history = loaded.card.history
         self.engine = QueuedEngine(worker, place.name, torch_engine([loaded.model]))
         self.translator = Translator([loaded], engine=self.engine, run=self.engine.call)
+        self._worker = worker
 
     @property
     def pair(self) -> tuple[str, str] | None:
         """The languages it translates between, if they are known."""
         return (self.source, self.target) if self.source and self.target else None
+
+    def score(self, pairs: Sequence[tuple[str, str]], **search: object) -> list[Translation]:
+        """How probable each second text is, as `Translator.score` has it, beside the pairs of other clients."""
+        lengths = [sum(map(len, sides)) for sides in self.translator.encode_pairs(pairs)]
+        lane = Together(self.name, self._score, self.translator.settings(**search))
+        return together(self._worker, lane, pairs, lengths)
+
+    def _score(self, pairs: list[tuple[str, str]], search: SearchConfig) -> list[Translation]:
+        return self.translator.score(pairs, batch_size=len(pairs), length_penalty=search.length_penalty)
 
     def warm_up(self) -> None:
         """Say something."""
@@ -93,10 +116,19 @@ class ServedLabeller:
         self.name = place.name
         self.classifier = Classifier([loaded])
         self.call = in_worker(worker)
+        self._worker = worker
+
+    def classify(self, texts: Sequence[str]) -> list[Classification]:
+        """The label of each text, computed beside the texts of other clients."""
+        lane = Together(self.name, self._classify)
+        return together(self._worker, lane, texts, [len(self.classifier.encode(text)) for text in texts])
+
+    def _classify(self, texts: list[str], _: None) -> list[Classification]:
+        return self.classifier.classify(texts)
 
     def warm_up(self) -> None:
         """Give a label to something."""
-        self.call(lambda: self.classifier.classify(WORD))
+        self.classify([WORD])
 
 
 class ServedPictureLabeller:
@@ -107,20 +139,19 @@ class ServedPictureLabeller:
     def __init__(self, place: Place, loaded: LoadedModel, worker: Worker) -> None:
         self.name = place.name
         self.classifier = PictureClassifier([loaded])
-        self.call = in_worker(worker)
+        self._worker = worker
 
     def warm_up(self) -> None:
         """Give a label to a black picture."""
         self.classify(SeenPicture("", np.zeros(self.classifier.reader.shape, dtype=np.uint8)))
 
     def classify(self, picture: SeenPicture) -> PictureClassification:
-        """The label of one picture."""
+        """The label of one picture, computed beside the pictures of other clients."""
+        (found,) = together(self._worker, Together(self.name, self._classify), [picture], [1])
+        return found
 
-        @torch.inference_mode()
-        def compute() -> PictureClassification:
-            return next(self.classifier.stream([picture]))
-
-        return self.call(compute)
+    def _classify(self, pictures: list[SeenPicture], _: None) -> list[PictureClassification]:
+        return list(self.classifier.stream(pictures))
 
 
 class ServedCaptioner:

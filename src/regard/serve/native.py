@@ -9,7 +9,7 @@ from regard.errors import UsageError
 from regard.pipelines.chat import Chat as Conversation
 from regard.pipelines.markup import translate_html
 from regard.pipelines.translate import Translation
-from regard.serve import requests
+from regard.serve import described, requests
 from regard.serve.answers import respond_json, translation_json
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import ApiError
@@ -23,7 +23,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
     """`/v1/translate`, `/v1/pronounce`, `/v1/score`, `/v1/chat`."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["regard"])
 
-    @routes.post("/translate")
+    @routes.post("/translate", response_model=described.Translations)
     def translate(body: requests.Translate) -> Response:
         """Translate one text or a list, with as much of how it came about as is asked for."""
         model = choose(models, body.model, body.source, body.target)
@@ -36,7 +36,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
         done = _translated(model, texts, body)
         return respond_json({"model": model.name, **_one_or_many(body.text, done)})
 
-    @routes.post("/pronounce")
+    @routes.post("/pronounce", response_model=described.Pronunciations)
     def pronounce(body: requests.Pronounce) -> Response:
         """The pronunciations of words, with a model that was trained for it."""
         model = models.get(body.model)
@@ -44,20 +44,20 @@ def router(models: Models, settings: Settings) -> APIRouter:
         done = model.translator.translate(words, batch_size=len(words), **body.search())
         return respond_json({"model": model.name, "pronunciations": [_pronunciation(each) for each in done]})
 
-    @routes.post("/score")
+    @routes.post("/score", response_model=described.Scores)
     def score(body: requests.Score) -> Response:
         """How probable the model finds given translations, in natural logarithms."""
         model = models.get(body.model)
         search: dict[str, Any] = {} if body.length_penalty is None else {"length_penalty": body.length_penalty}
         pairs = bounded(body.pairs, settings)
-        scored = model.translator.score(pairs, **search)
+        scored = model.score(pairs, **search)
         keys = ("score", "normalised_score", "tokens", "token_scores")
         done = [{"source": source, "target": target} for source, target in pairs]
         for values, each in zip(done, scored, strict=True):
             values |= {key: getattr(each, key) for key in keys}
         return respond_json({"model": model.name, "scores": done})
 
-    @routes.post("/chat")
+    @routes.post("/chat", response_model=described.Reply)
     def chat(body: requests.Chat) -> Response:
         """Answer the last turn of a conversation."""
         model = models.get(body.model)

@@ -11,7 +11,7 @@ from regard.data.picture_reader import PictureReader
 from regard.errors import DataError
 from regard.pipelines.caption import Caption
 from regard.pipelines.picture_input import SeenPicture
-from regard.serve import requests
+from regard.serve import described, requests
 from regard.serve.answers import notice_json, respond_json
 from regard.serve.bodies import StrictRoute, description, either_form
 from regard.serve.models import Models, ServedCaptioner
@@ -21,7 +21,11 @@ def router(models: Models) -> APIRouter:
     """`/v1/caption`."""
     routes = APIRouter(prefix="/v1", route_class=StrictRoute, tags=["regard"])
 
-    @routes.post("/caption", openapi_extra=description(requests.CaptionPicture, files=1))
+    @routes.post(
+        "/caption",
+        response_model=described.CaptionedPicture,
+        openapi_extra=description(requests.CaptionPicture, files=1),
+    )
     def caption(
         body: Annotated[requests.CaptionPicture, Depends(either_form(requests.CaptionPicture, files=1))],
     ) -> Response:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.pipelines.generate import Request, Run, TorchEngine
 from regard.serve.ticket import DeadlineError, Ticket, VoidError, current
-from regard.serve.worker import Lane, Worker
+from regard.serve.worker import Lane, Together, Worker
 
 Result = TypeVar("Result")
 # A stream that waits for its turn so long says that it is still there, in seconds.
@@ -78,6 +78,16 @@ def in_worker(worker: Worker) -> Run:
         return wait_for(worker.call(compute, ticket), ticket)
 
     return call
+
+
+def together(worker: Worker, lane: Together, items: Sequence[Any], lengths: Sequence[int]) -> list[Any]:
+    """What `lane` computes of each of the items (of these lengths), beside those of other clients.
+
+    Raises:
+        OverloadedError, StoppingError, DeadlineError, VoidError: as their names say.
+    """
+    ticket = current()
+    return [wait_for(future, ticket) for future in worker.compute(lane, items, lengths, ticket)]
 
 
 def wait_for(future: "Future[Result]", ticket: Ticket) -> Result:

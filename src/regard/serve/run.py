@@ -21,7 +21,7 @@ HEADER_BUFFER = 64 << 10
 def run(app: Guard, settings: Settings, *, started: Callable[[str], None]) -> int:
     """Serve until SIGINT or SIGTERM, then let the requests that run finish; the exit code.
 
-    `started` is called with the address once it is known to be free.
+    `started` is called with the address once it is listened at.
 
     Raises:
         UsageError: the address cannot be listened at.
@@ -29,8 +29,7 @@ def run(app: Guard, settings: Settings, *, started: Callable[[str], None]) -> in
     port = free_port(settings)
     server = make_server(app, settings, port)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    started(f"http://{shown}:{port}")
-    asyncio.run(_until_signal(server, app))
+    asyncio.run(_until_signal(server, app, lambda: started(f"http://{shown}:{port}"), (settings.host, port)))
     return 0
 
 
@@ -51,7 +50,7 @@ def make_server(app: App, settings: Settings, port: int) -> Server:
     )
 
 
-async def _until_signal(server: Server, app: Guard) -> None:
+async def _until_signal(server: Server, app: Guard, started: Callable[[], None], address: tuple[str, int]) -> None:
     def stop() -> None:
         app.drain()
         server.stop()  # type: ignore[no-untyped-call]
@@ -59,7 +58,23 @@ async def _until_signal(server: Server, app: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
-    await server.serve()
+    serving = asyncio.ensure_future(server.serve())
+    await _listens(serving, address)
+    if not serving.done():
+        started()
+    await serving
+
+
+async def _listens(serving: "asyncio.Future[None]", address: tuple[str, int]) -> None:
+    """Returns when a connection is taken, so that nobody who is told of the address is refused; or at the end."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(*address)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
 
 
 def free_port(settings: Settings) -> int:

@@ -1,7 +1,8 @@
-"""The one thread that computes. Sentences of many requests wait in one queue and are searched together.
+"""The one thread that computes. What many requests want of a model waits in one queue and is computed together.
 
 A batch is the sentence that waits longest, and of those that may share a search with it (same model, same settings)
-the ones most like it in length, as many as the token budget allows. Nobody waits for a batch to fill: what has come
+the ones most like it in length, as many as the token budget allows; and so with texts to be labelled, pairs to be
+scored. Nobody waits for a batch to fill: what has come
 while the last one was computed is the next one.
 """
 
@@ -60,14 +61,38 @@ class _Search:
         return source_length(self.request.source)
 
 
+class Together(NamedTuple):
+    """What things must have in common to be computed at once, by `compute(things, settings)`: a result for each."""
+
+    model: str
+    compute: Callable[[list[Any], Any], Sequence[Any]]
+    settings: Any = None
+
+
+@dataclass(eq=False)
+class _Item:
+    """One thing that is computed beside others of its kind: a text to be labelled, a pair to be scored."""
+
+    lane: Together
+    item: Any
+    length: int
+    ticket: Ticket
+    future: Future[Any] = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
+
+
 @dataclass(eq=False)
 class _Call:
-    """Anything else that computes with a model: scoring, looking, classifying."""
+    """Anything else that computes with a model: looking at what it did."""
 
     function: Callable[[], Any]
     ticket: Ticket
     future: Future[Any] = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
+
+
+_Job = _Search | _Item | _Call
+Batched = TypeVar("Batched", _Search, _Item)
 
 
 class Worker:
@@ -77,7 +102,7 @@ class Worker:
         self._batch_size = batch_size
         self._max_queue = max_queue
         self.metrics = metrics or Metrics()
-        self._waiting: list[_Search | _Call] = []
+        self._waiting: list[_Job] = []
         self._changed = threading.Condition()
         self._is_stopping = False
         self._last_size = 1
@@ -107,6 +132,14 @@ class Worker:
         self._enter(jobs)
         return [job.future for job in jobs]
 
+    def compute(
+        self, lane: Together, items: Sequence[Any], lengths: Sequence[int], ticket: Ticket
+    ) -> list[Future[Any]]:
+        """Queue things of these lengths, each to be computed beside what is like it; errors as those of `search`."""
+        jobs = [_Item(lane, item, length, ticket) for item, length in zip(items, lengths, strict=True)]
+        self._enter(jobs)
+        return [job.future for job in jobs]
+
     def call(self, function: Callable[[], Result], ticket: Ticket) -> Future[Result]:
         """Queue a function that runs in the worker's thread; errors as those of `search`."""
         job = _Call(function, ticket)
@@ -131,7 +164,7 @@ class Worker:
         self.drain()
         self._thread.join(grace)
 
-    def _enter(self, jobs: Sequence[_Search | _Call]) -> None:
+    def _enter(self, jobs: Sequence[_Job]) -> None:
         with self._changed:
             if self._is_stopping:
                 raise StoppingError
@@ -150,10 +183,12 @@ class Worker:
                 continue
             if isinstance(running[0], _Call):
                 _settle(running[0].future, running[0].function)
+            elif isinstance(running[0], _Item):
+                _halving([job for job in running if isinstance(job, _Item)], _compute)
             else:
-                self._search([job for job in running if isinstance(job, _Search)])
+                _halving([job for job in running if isinstance(job, _Search)], self._search)
 
-    def _take(self) -> "Sequence[_Search | _Call] | None":
+    def _take(self) -> Sequence[_Job] | None:
         """The next batch, or one call; None when there will be none."""
         with self._changed:
             while not self._waiting:
@@ -177,11 +212,12 @@ class Worker:
                 return
             self._changed.wait(left)
 
-    def _batch_around(self, oldest: _Search) -> list[_Search]:
-        alike = [job for job in self._waiting if isinstance(job, _Search) and job.lane == oldest.lane]
+    def _batch_around(self, oldest: _Search | _Item) -> list[_Search | _Item]:
+        alike = [job for job in self._waiting if not isinstance(job, _Call) and job.lane == oldest.lane]
         alike.sort(key=lambda job: abs(job.length - oldest.length))  # stable: of equal ones the older
-        batch, longest = list[_Search](), 0
-        beams = 1 if oldest.lane.config.sampling else oldest.lane.config.beam_size
+        batch, longest = list[_Search | _Item](), 0
+        config = oldest.lane.config if isinstance(oldest, _Search) else None
+        beams = 1 if config is None or config.sampling else config.beam_size
         for job in alike[: self._batch_size]:
             longest = max(longest, job.length)
             if batch and longest * (len(batch) + 1) * beams > MAX_POSITIONS:
@@ -189,8 +225,8 @@ class Worker:
             batch.append(job)
         return batch
 
-    def _search(self, jobs: list[_Search]) -> None:
-        """One search; if it fails, its halves, so that a sentence that fails does so alone."""
+    def _search(self, jobs: list[_Search]) -> list[list[Hypothesis]]:
+        """One search of sentences that share a lane."""
         lane, started = jobs[0].lane, time.monotonic()
         model = Interruptible(
             lane.engine.model,
@@ -198,20 +234,31 @@ class Worker:
             listeners=[job.listener for job in jobs],
             prefixes=[len(job.request.prefix) for job in jobs],
         )
-        try:
-            found = TorchEngine(model, lane.engine.device).search([job.request for job in jobs], lane.config)
-        except Exception as error:
-            if len(jobs) == 1:
-                _LOG.error("a search with model %s failed", lane.model, exc_info=error)
-                _fail(jobs[0].future, error)
-                return
-            for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
-                self._search(half)
-            return
-        for job, hypotheses in zip(jobs, found, strict=True):
-            if not job.future.done():
-                job.future.set_result(hypotheses)
+        found = TorchEngine(model, lane.engine.device).search([job.request for job in jobs], lane.config)
         self.metrics.searched(lane.model, [job.length for job in jobs], found, time.monotonic() - started)
+        return found
+
+
+def _compute(jobs: list[_Item]) -> Sequence[Any]:
+    lane = jobs[0].lane
+    return lane.compute([job.item for job in jobs], lane.settings)
+
+
+def _halving(jobs: list[Batched], compute: Callable[[list[Batched]], Sequence[Any]]) -> None:
+    """All at once; if that fails, its halves, so that what fails does so alone."""
+    try:
+        found = compute(jobs)
+    except Exception as error:
+        if len(jobs) == 1:
+            _LOG.error("computing with model %s failed", jobs[0].lane.model, exc_info=error)
+            _fail(jobs[0].future, error)
+            return
+        for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
+            _halving(half, compute)
+        return
+    for job, result in zip(jobs, found, strict=True):
+        if not job.future.done():
+            job.future.set_result(result)
 
 
 def _is_given_up(job: _Search) -> Callable[[], bool]:

@@ -7,6 +7,8 @@ import { saveSvg } from "save";
 const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], [", .", "the source word whose arithmetic is shown"], ["[ ]", "layer"], ["{ }", "head"],
   ["h", "lines or map"], ["w", "words or pieces"], ["l", "lessons"], ["e", "save the picture"], ["?", "this list"], ["Esc", "close"]];
 
+const WRITES = "select, textarea, input:not([type=checkbox]):not([type=range])";  // where keys mean themselves
+
 export function Help({ onClose }) {
   const dialog = useRef(null);
   useEffect(() => { dialog.current.showModal(); }, []);
@@ -27,7 +29,8 @@ export function useKeys(context) {
 }
 
 function act(event, { trace, state, set, alternative, setAlternative, force, go, setHelp, help }) {
-  if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return false;
+  if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || event.target.matches(WRITES)) return false;
+  if (event.target.type === "range" && event.key.startsWith("Arrow")) return false;
   if (event.key === "Enter" && event.target.tagName === "BUTTON") return false;
   const last = trace.steps.length - 1, step = Math.min(state.step, last), site = chosenSite(trace, state);
   const others = trace.steps[step].alternatives, layers = site && layersOf(trace, site.kind).map((each) => each.layer);
