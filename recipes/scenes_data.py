@@ -5,8 +5,8 @@
 In the folder: `images/*.png`, `captions.tsv` (image, split, caption) and `objects.jsonl`, for each picture the words of
 its caption that name an object, and that object's box (left, top, right, bottom in pixels). The splits are train, val,
 test, and `pairs`: scenes with pairs of colour and shape that no other split has. `pairs-dev` is a seventh of what is
-for training, the scenes with four further pairs: settings are chosen by training without it and asking for these pairs, so
-that `pairs` is asked once, at the end. The same seed writes the same bytes.
+for training, the scenes with two further pairs: settings are chosen by training without it and asking for these pairs,
+so that `pairs` is asked once, at the end. The same seed writes the same bytes.
 """
 
 import argparse

@@ -1,6 +1,5 @@
 """What a recipe would cost, before it is run."""
 
-from regard.checkpoint.assembly import sketch
 from regard.checkpoint.model_folder import dimensions_of
 from regard.data.batching import CPU_BATCH_TOKENS, Batches
 from regard.data.dataset import prepare
@@ -38,7 +37,7 @@ def describe_plan(recipe: Recipe, *, device: str = "auto") -> str:
     if start is not None:
         start_from(model, start, dataset.vocabularies, recipe.kind)
     batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens
-    batches = training_batches(training, dataset, sketch(recipe.model, dimensions), batch_tokens=batch_tokens)
+    batches = training_batches(training, dataset, model, batch_tokens=batch_tokens)
     epoch = batches.epoch(0)
     steps = -(-len(epoch) // training.accumulate)
     shared = ", shared" if dimensions.shared else ""
