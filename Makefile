@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # torch comes first and pinned, so that no other package can pull in another build of it.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser lint types layers check wheel clean
+.PHONY: demo test test-browser pictures lint types layers check wheel clean
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; run: make PYTHON=/path/to/python3.11 (any Python from 3.11 on)" >&2; exit 1; }
@@ -36,6 +36,10 @@ test: $(VENV)/.installed-dev
 BROWSER_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "browser and not slow" tests/browser
 test-browser: $(VENV)/.installed-dev
 	$(BROWSER_TESTS) || $(BROWSER_TESTS) --last-failed
+
+# The pictures of the explorer in the documents are screenshots that its tests make.
+pictures: $(VENV)/.installed-dev
+	REGARD_PICTURES=docs/images OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m browser tests/browser/test_saved_pages.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
