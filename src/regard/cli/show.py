@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from regard.cli.options import Device, Threads
+from regard.cli.show_labels import gives_labels, label_and_sites, open_labeller, save_trace
 from regard.cli.show_picture import PICTURES, TRACES, reads_pictures, show_picture
 from regard.cli.translate import open_models
 from regard.errors import DataError, UsageError
@@ -23,6 +24,7 @@ regard show -m runs/small/model "A man plays guitar."
 regard show -m runs/small/model "A man plays guitar." -o attention.html
 regard show -m runs/small/model "A man plays guitar." --explain
 regard show -m runs/small/model "A man plays guitar." --site decoder.2.cross --head 1 -o head.svg
+regard show -m runs/trec "How far is it to Aspen?"
 regard show -m runs/small/model --alignment < input.en > alignment.txt
 """
 
@@ -68,7 +70,8 @@ def command(
     lessons, and needs no server; the same as data is a trace (.json). `regard explore` shows the page with a model
     behind it.
 
-    Over a picture, with a model that labels it, the path of glimpses is drawn, or the weight of every region.
+    Of a text that gets a label, or its words tags: which words were looked at. Over a picture, with a model that labels
+    it, the path of glimpses is drawn, or the weight of every region.
     """
     if model is not None and reads_pictures(model):
         if (target, site, head, beam_size) != (None,) * 4 or all_heads or pieces or alignment or explain:
@@ -79,6 +82,10 @@ def command(
         return
     view = View(site, None if head is None else head - 1, all_heads, pieces)
     _check_options(text, output, target, view, alignment=alignment, explain=explain)
+    if model is not None and gives_labels(model):
+        for_text_only = (target, beam_size) != (None, None) or alignment or explain
+        _show_labels(model, text, output, view, for_text_only=for_text_only, device=device, threads=threads)
+        return
     translator = open_models(None if model is None else [model], device=device, threads=threads)
     search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
     for line in _lines(text):
@@ -96,10 +103,7 @@ def command(
         translation = _translate(translator, line, target, search)
         if not translation.ids and translation.notice:
             raise DataError(translation.notice)
-        if output is None:
-            _print_map(translator, translation, view)
-        else:
-            _draw(translator, translation, view, output)
+        _look(translator, translation, view, output)
 
 
 def _check_options(
@@ -150,24 +154,49 @@ def _print_links(translator: "Translator", line: str, target: str | None, view: 
     sys.stdout.write(format_links(links) + "\n")
 
 
-def _print_map(translator: "Translator", translation: "Translation", view: View) -> None:
-    from regard.show.sentence import choose, look
+def _look(translator: "Translator", translation: "Translation", view: View, output: Path | None) -> None:
+    from regard.show.sentence import look
+
+    _show_sites(translation.text, look(translator, translation), view, output)
+
+
+def _show_labels(
+    model: Path,
+    text: str | None,
+    output: Path | None,
+    view: View,
+    *,
+    for_text_only: bool,
+    device: str,
+    threads: int | None,
+) -> None:
+    if for_text_only:
+        raise UsageError("--target, --beam-size, --alignment and --explain are for models that generate text")
+    viewer = open_labeller(model, device=device, threads=threads)
+    for line in _lines(text):
+        if not line.strip() and text is None:
+            sys.stdout.write("\n")
+        elif output is not None and output.suffix in TRACES:
+            save_trace(viewer, line, output)
+        else:
+            _show_sites(*label_and_sites(viewer, line), view, output)
+
+
+def _show_sites(said: str, sites: list["Site"], view: View, output: Path | None) -> None:
+    """One of the maps: printed, or drawn into `output`."""
+    from regard.data.files import appearing
+    from regard.show.sentence import choose
     from regard.show.terminal import text_map
 
-    site = choose(look(translator, translation), view.site)
-    weights, keys, queries = site.map(head=view.head, pieces=view.pieces)
-    sys.stdout.write(f"{translation.text}\n\n{text_map(weights, keys, queries)}")
-    sys.stderr.write(f"{site.title(view.head)}\n")
-
-
-def _draw(translator: "Translator", translation: "Translation", view: View, output: Path) -> None:
-    from regard.data.files import appearing
-    from regard.show.sentence import choose, look
-
-    site = choose(look(translator, translation), view.site)
+    site = choose(sites, view.site)
+    if output is None:
+        weights, keys, queries = site.map(head=view.head, pieces=view.pieces)
+        sys.stdout.write(f"{said}\n\n{text_map(weights, keys, queries)}")
+        sys.stderr.write(f"{site.title(view.head)}\n")
+        return
     with appearing(output) as path:
         _save_picture(site, view, path)
-    sys.stderr.write(f"regard: {translation.text}\nregard: wrote {output}\n")
+    sys.stderr.write(f"regard: {said}\nregard: wrote {output}\n")
 
 
 def _trace(

@@ -1,6 +1,5 @@
 """`regard show` with a model that gives pictures their labels: where it looked, over the picture."""
 
-import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -66,29 +65,14 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
 
 
 def _trace(model: Path, picture: Path, output: Path, *, device: str, threads: int | None) -> None:
-    """The page, or the trace as JSON, of what a model says of a picture."""
-    from regard.checkpoint.model_folder import load_model
-    from regard.cli.translate import find_device
-    from regard.data.files import appearing
+    from regard.cli.show_labels import open_labeller, save_trace
     from regard.pipelines.picture_input import read_inputs
-    from regard.show.document import with_details
-    from regard.show.page import page
-    from regard.show.viewer import Wish, open_viewer
 
-    loaded = load_model(model, device=find_device(device, threads=threads))
-    found = next(read_inputs([picture], loaded.vocabularies.pictures))
+    viewer = open_labeller(model, device=device, threads=threads)
+    found = next(read_inputs([picture], viewer.loaded.vocabularies.pictures))
     if found.pixels is None:
         raise DataError(found.notice or f"{picture} cannot be read")
-    viewer = open_viewer(loaded)
-    trace = viewer.trace(found.pixels, Wish())
-    made = viewer.document(trace, found.pixels)
-    if not trace.sites:
-        made["influence"] = viewer.influences(trace, found.pixels)
-    whole = with_details(made, trace)
-    with appearing(output) as path:
-        text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
-    sys.stderr.write(f"regard: {whole['translation']}\nregard: wrote {output}\n")
+    save_trace(viewer, found.pixels, output)
 
 
 def _wrong_ending(output: Path) -> UsageError:

@@ -1,12 +1,14 @@
 """What there is to see of one sentence: its attentions, each with the pieces and words along its two sides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UsageError
+from regard.pipelines.classify import Classifier
+from regard.pipelines.trace import SentenceTrace
 from regard.pipelines.translate import Translation, Translator
 from regard.symbols import BOS
 
@@ -82,13 +84,35 @@ def look(translator: Translator, translation: Translation) -> list[Site]:
     source = side_of(translator.vocabularies.source_tokenizer, watched.source)
     target = side_of(translator.vocabularies.target, watched.target)
     said = side_of(translator.vocabularies.target, [BOS, *watched.target[:-1]])  # what the decoder has read
+    return _sites({name: weights.numpy() for name, weights in watched.sites.items()}, source, target, said)
+
+
+def look_for_label(classifier: Classifier, trace: SentenceTrace) -> list[Site]:
+    """The same of a text that got a label, or its words tags.
+
+    Raises:
+        UsageError: the model has no attention, so there is nothing to see.
+    """
+    if not trace.sites:
+        raise UsageError(
+            "this model has no attention; `-o page.html` shows what its answer owes to every word; "
+            "a text_classifier with model.preset=attention is one that has"
+        )
+    source = side_of(classifier.vocabularies.source_tokenizer, trace.source)
+    target = side_of(classifier.vocabularies.target, trace.target)
+    return _sites({name: seen.weights.numpy() for name, seen in trace.sites.items()}, source, target, target)
+
+
+def _sites(weights: Mapping[str, np.ndarray], source: Side, target: Side, said: Side) -> list[Site]:
     sites = []
-    for name, weights in watched.sites.items():
+    for name, each in weights.items():
         if name.startswith("encoder"):
             queries, keys = source, source
+        elif name.startswith("decoder") and not name.endswith(".cross"):
+            queries, keys = target, said
         else:
-            queries, keys = target, source if name.endswith(".cross") else said
-        sites.append(Site(name, weights.numpy().astype(np.float32), queries, keys))
+            queries, keys = target, source
+        sites.append(Site(name, each.astype(np.float32), queries, keys))
     return sites
 
 
