@@ -88,7 +88,8 @@ def test_lengths_stay_within_their_limits(beam_size, shortest, longest):
         beam_size=beam_size,
         n_best=beam_size,
         min_length=shortest,
-        max_length=longest,
+        max_length_factor=0.0,
+        max_length_extra=longest,  # of this source; a max_length below min_length is refused
         length_penalty=0.0,
     )
     lengths = {len(h.tokens) for best in outputs for h in best}

@@ -234,7 +234,7 @@ SABOTAGES = {
         average.average,
         "_refuse_different(folders, manifests)",
         "pass",
-        averages.test_other_shapes_and_other_tokenizers_are_refused_with_a_table,
+        averages.test_other_shapes_and_other_tokenizers_are_refused_in_one_sentence,
     ),
 }
 

@@ -18,7 +18,7 @@ from checks import pictures as picture_checks
 from checks.pictures import glimpse_model
 from data import test_picture_corpora as corpus_tests
 from data import test_picture_file as file_tests
-from regard.data import picture_file
+from regard.data import picture_bytes
 from regard.data.picture_reader import PictureReader
 from regard.data.pictures import PictureFolder
 from regard.layers.convolution import Convolution
@@ -125,7 +125,7 @@ BUGS = [
         plain(convolution_tests.test_the_filter_is_not_turned_round)),
     Bug("regions are averaged, not weighed", AttentionPooling, "forward", _plain_mean,
         plain(classifier_tests.test_convolutions_and_attention_by_torch)),
-    Bug("16 bits are clipped", picture_file, "_eight_bits", _clipped,
+    Bug("16 bits are clipped", picture_bytes, "_eight_bits", _clipped,
         plain(file_tests.test_sixteen_bits_are_scaled_not_clipped)),
     Bug("channels last", PictureReader, "tensor",
         lambda right: lambda self, pixels: right(self, pixels).transpose(2, 3).contiguous(),
