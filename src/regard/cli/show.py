@@ -1,6 +1,5 @@
 """Show the attention of a sentence: in the terminal, as a picture, as one HTML page, or as JSON."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from regard.cli.options import Device, Threads
-from regard.cli.show_labels import gives_labels, label_and_sites, open_labeller, save_trace
+from regard.cli.show_labels import gives_labels, label_and_sites, open_labeller, save_trace, write_trace
 from regard.cli.show_picture import PICTURES, TRACES, reads_pictures, show_picture
 from regard.cli.translate import open_models
 from regard.errors import DataError, UsageError
@@ -203,10 +202,8 @@ def _trace(
     translator: "Translator", line: str, target: str | None, output: Path | None, search: dict[str, Any]
 ) -> None:
     """The whole sentence: as a page, as JSON, or without `output` as lessons in the terminal."""
-    from regard.data.files import appearing
     from regard.pipelines.trace import trace_sentence
-    from regard.show.document import document, with_details
-    from regard.show.page import page
+    from regard.show.document import document
     from regard.show.terminal import lesson_text
 
     trace = trace_sentence(translator, line, target=target, **search)
@@ -214,11 +211,7 @@ def _trace(
     if output is None:
         sys.stdout.write(lesson_text(line, made["translation"], made["lessons"]))
         return
-    whole = with_details(made, trace)
-    with appearing(output) as path:
-        text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
-    sys.stderr.write(f"regard: {made['translation']}\nregard: wrote {output}\n")
+    write_trace(made, trace, output)
 
 
 def _save_picture(site: "Site", view: View, path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.pipelines.trace import SentenceTrace
+    from regard.show.document import Document
     from regard.show.sentence import Site
     from regard.show.viewer import Viewer
 
@@ -46,15 +48,21 @@ def label_and_sites(viewer: "Viewer[Any]", text: str) -> tuple[str, list["Site"]
 
 def save_trace(viewer: "Viewer[Any]", source: Any, output: Path) -> None:
     """The page, or the trace as JSON, of what is said of a text or of the pixels of a picture."""
-    from regard.data.files import appearing
-    from regard.show.document import with_details
-    from regard.show.page import page
     from regard.show.viewer import Wish
 
     trace = viewer.trace(source, Wish())
     made = viewer.document(trace, source)
     if not trace.sites and made["influence"] is None:
         made["influence"] = viewer.influences(trace, source)
+    write_trace(made, trace, output)
+
+
+def write_trace(made: "Document", trace: "SentenceTrace", output: Path) -> None:
+    """The document of a trace with all its numbers: as a page, or as JSON."""
+    from regard.data.files import appearing
+    from regard.show.document import with_details
+    from regard.show.page import page
+
     whole = with_details(made, trace)
     with appearing(output) as path:
         text = page(whole) if output.suffix == ".html" else json.dumps(whole, ensure_ascii=False) + "\n"

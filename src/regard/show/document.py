@@ -31,7 +31,7 @@ from regard.pipelines.translate import Translator
 from regard.show.glimpse_lessons import glimpse_lessons
 from regard.show.lessons import label_lessons, lessons
 from regard.show.picture import in_colour
-from regard.show.sentence import Side, side_of
+from regard.show.sentence import Side, kind_of, side_of, sides_of
 from regard.symbols import BOS, EOS
 
 FORMAT = 1
@@ -194,18 +194,6 @@ def array(tensor: Tensor) -> Document:
     """The numbers of `tensor`, bit for bit as float32."""
     numbers = tensor.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4")
     return {"shape": list(tensor.shape), "base64": base64.b64encode(numbers.tobytes()).decode("ascii")}
-
-
-def kind_of(site: str) -> tuple[str, int]:
-    """`decoder.3.cross` is ("cross", 3); self-attention is named after its half of the model, `pool` is just that."""
-    half, *rest = site.split(".")
-    kind = "cross" if rest and rest[-1] == "cross" else half
-    return kind, int(rest[0]) if len(rest) > 1 and rest[0].isdigit() else 0
-
-
-def sides_of(kind: str) -> tuple[str, str]:
-    """Along which of a document's sides the queries and the keys of such an attention stand."""
-    return {"encoder": ("source", "source"), "decoder": ("target", "said")}.get(kind, ("target", "source"))
 
 
 def _site(name: str, seen: Seen) -> Document:

@@ -104,16 +104,23 @@ def look_for_label(classifier: Classifier, trace: SentenceTrace) -> list[Site]:
 
 
 def _sites(weights: Mapping[str, np.ndarray], source: Side, target: Side, said: Side) -> list[Site]:
-    sites = []
+    sides, sites = {"source": source, "target": target, "said": said}, []
     for name, each in weights.items():
-        if name.startswith("encoder"):
-            queries, keys = source, source
-        elif name.startswith("decoder") and not name.endswith(".cross"):
-            queries, keys = target, said
-        else:
-            queries, keys = target, source
+        queries, keys = (sides[side] for side in sides_of(kind_of(name)[0]))
         sites.append(Site(name, each.astype(np.float32), queries, keys))
     return sites
+
+
+def kind_of(site: str) -> tuple[str, int]:
+    """`decoder.3.cross` is ("cross", 3); self-attention is named after its half of the model, `pool` is just that."""
+    half, *rest = site.split(".")
+    kind = "cross" if rest and rest[-1] == "cross" else half
+    return kind, int(rest[0]) if len(rest) > 1 and rest[0].isdigit() else 0
+
+
+def sides_of(kind: str) -> tuple[str, str]:
+    """Along which of a document's sides the queries and the keys of such an attention stand."""
+    return {"encoder": ("source", "source"), "decoder": ("target", "said")}.get(kind, ("target", "source"))
 
 
 def choose(sites: Sequence[Site], name: str | None) -> Site:
