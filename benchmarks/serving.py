@@ -4,21 +4,22 @@ python benchmarks/serving.py runs/small/model --texts newstest.en               
 python benchmarks/serving.py runs/small/model --texts newstest.en --clients 1 8 64 --beam-size 1
 
 Every sentence is a request of its own over HTTP (granian, /v1/translate). One client waits for its answer before it
-asks again, so the server searches one sentence at a time; of many clients it searches together what has come. Rounds
-are interleaved, so that a busy machine hurts all alike. Wall time and CPU time of the process are printed, and whether
-every answer is that of one client.
+asks again, so the server searches one sentence at a time; of many clients it searches together what has come. The
+clients are threads of another process. Rounds are interleaved, so that a busy machine hurts all alike. Wall time and
+CPU time of the server are printed, and whether every answer is that of one client.
 """
 
 import argparse
 import asyncio
 import json
+import multiprocessing
 import statistics
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -45,11 +46,15 @@ def main() -> None:
     options = parser.parse_args()
     texts = options.texts.read_text(encoding="utf-8").split("\n")[: options.number]
     results: dict[int, list[Round]] = {clients: [] for clients in options.clients}
-    with served(options.model, options.threads) as (address, batch_sizes):
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, context) as others,
+        served(options.model, options.threads) as (address, batch_sizes),
+    ):
         ask(address, texts[0], options.beam_size)
         for _ in range(options.rounds):
             for clients, rounds in results.items():
-                rounds.append(measure(address, texts, clients, options.beam_size))
+                rounds.append(measure(others, address, texts, clients, options.beam_size))
         sizes = batch_sizes()
     report(results, len(texts), sizes)
 
@@ -57,15 +62,14 @@ def main() -> None:
 @contextmanager
 def served(model: Path, threads: int) -> Iterator[tuple[str, Callable[[], str]]]:
     """The server in a thread of this process; its address, and how often it searched, and how much at a time."""
-    import torch
-
     from regard.serve.app import create_app
     from regard.serve.models import Models, Place
     from regard.serve.run import free_port, make_server
     from regard.serve.settings import Settings
     from regard.serve.worker import Worker
+    from regard.training.numerics import set_up_inference
 
-    torch.set_num_threads(threads)
+    set_up_inference("cpu", threads=threads)
     settings, worker = Settings(port=0), Worker()
     app = create_app(Models([Place("model", model)], worker), settings)
     port, loop = free_port(settings), asyncio.new_event_loop()
@@ -93,11 +97,16 @@ def ask(address: str, text: str, beam_size: int) -> str:
     return found
 
 
-def measure(address: str, texts: list[str], clients: int, beam_size: int) -> Round:
+def ask_all(address: str, texts: list[str], clients: int, beam_size: int) -> list[str]:
+    """The translations of all `texts` by so many clients."""
+    with ThreadPoolExecutor(clients) as pool:
+        return list(pool.map(lambda text: ask(address, text, beam_size), texts))
+
+
+def measure(others: ProcessPoolExecutor, address: str, texts: list[str], clients: int, beam_size: int) -> Round:
     """All `texts` by so many clients."""
     wall, processor = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(clients) as pool:
-        answers = list(pool.map(lambda text: ask(address, text, beam_size), texts))
+    answers = others.submit(ask_all, address, texts, clients, beam_size).result()
     return Round(time.perf_counter() - wall, time.process_time() - processor, answers)
 
 

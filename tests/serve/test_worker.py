@@ -87,6 +87,26 @@ def test_what_waits_is_searched_together_by_lane_and_length(models, worker, slow
         assert found[n] == alone.translate(text, beam_size=beam, max_length_extra=8)[0].ids
 
 
+def test_who_has_just_been_answered_is_searched_beside_those_who_waited_meanwhile(
+    models, worker, slow, lane, monkeypatch
+):
+    monkeypatch.setattr(worker_module, "LINGER", 1000.0)  # nobody is late on a busy machine
+    again = []
+
+    def ask_again():
+        again.extend(worker.search(lane, [request(models)], Ticket(60.0)))
+
+    (first,) = worker.search(lane, [request(models)], Ticket(60.0))
+    first.add_done_callback(lambda _: threading.Timer(0.05, ask_again).start())
+    wait_until(lambda: slow.batches == [1])
+    futures = worker.search(lane, [request(models)] * 3, Ticket(60.0))
+    slow.may_go.set()
+    for future in futures:
+        future.result(30)
+    assert slow.batches == [1, 4]
+    assert again[0].result(30)
+
+
 def test_a_batch_keeps_to_its_budget(models, worker, slow, lane, monkeypatch):
     monkeypatch.setattr(worker_module, "MAX_POSITIONS", 40)
     worker.search(lane, [request(models)], Ticket(60.0))

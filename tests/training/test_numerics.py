@@ -14,6 +14,7 @@ from regard.training.numerics import (
     has_bfloat16,
     keep_memory,
     resolve_precision,
+    set_up_inference,
     set_up_machine,
 )
 
@@ -29,7 +30,8 @@ def test_products_stay_as_exact_as_float32_allows():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs stay at highest anyway")
-def test_products_which_round_to_bfloat16_are_found_out(monkeypatch):
+def test_products_which_round_to_bfloat16_are_found_out(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n")
     honest = torch.Tensor.__matmul__
 
     def rounding(left, right):
@@ -38,8 +40,17 @@ def test_products_which_round_to_bfloat16_are_found_out(monkeypatch):
         return honest(left, right)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
-    assert choose_matrix_products() == "highest"
+    assert choose_matrix_products(tmp_path / "cpuinfo") == "highest"
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs stay at highest anyway")
+def test_intel_keeps_its_own_library_and_others_get_the_exact_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: torch.mm(left.double(), right.double()))
+    for maker, chosen in (("GenuineIntel", "highest"), ("AuthenticAMD", "medium")):
+        (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {maker}\n")
+        assert choose_matrix_products(tmp_path / "cpuinfo") == chosen == torch.get_float32_matmul_precision()
+    choose_matrix_products()
 
 
 def test_precision_is_what_is_asked_for():
@@ -99,6 +110,13 @@ def test_freed_memory_is_kept():
     before, worked, after = done.stdout.split()
     assert worked == "True"
     assert int(after) * 4 < int(before)
+
+
+def test_models_are_used_with_the_threads_and_on_the_device_that_are_asked_for():
+    assert set_up_inference("cpu", threads=1) == CPU
+    assert torch.get_num_threads() == 1
+    with pytest.raises(UsageError, match="--device nonsense cannot be used here"):
+        set_up_inference("nonsense")
 
 
 def test_where_there_is_no_such_allocator_nothing_happens(monkeypatch):

@@ -76,10 +76,11 @@ def command(
         "seed": seed,
     }
     given = {name: value for name, value in search.items() if value is not None}
-    from regard.cli.translate import find_device, writer
+    from regard.cli.translate import writer
     from regard.pipelines.caption import Captioner
+    from regard.training.numerics import set_up_inference
 
-    captioner = Captioner.load(*(model or []), device=find_device(device, threads=threads))
+    captioner = Captioner.load(*(model or []), device=str(set_up_inference(device, threads=threads)))
     with named_as_typed(search):
         captioner.settings(**given)  # a wrong option shall not wait for the first picture
     if attention is not None:

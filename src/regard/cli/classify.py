@@ -48,10 +48,10 @@ def command(
     from regard.checkpoint.model_folder import load_model
     from regard.cli.classify_pictures import classify_pictures
     from regard.cli.lines import input_chunks
-    from regard.cli.translate import find_device
     from regard.pipelines.classify import Classifier
+    from regard.training.numerics import set_up_inference
 
-    place = find_device(device, threads=threads)
+    place = str(set_up_inference(device, threads=threads))
     loaded = [load_model(folder, device=place) for folder in model]
     if loaded[0].vocabularies.reads_pictures:
         if attention:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from regard.cli.notices import Notices
 from regard.cli.options import FORMATS_HELP, Device, Threads
-from regard.cli.translate import BatchSize, find_device
+from regard.cli.translate import BatchSize
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -180,8 +180,9 @@ def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine)
     from regard.pipelines.classify import Classifier
     from regard.pipelines.classify_pictures import PictureClassifier
     from regard.pipelines.translate import Translator
+    from regard.training.numerics import set_up_inference
 
-    device = find_device(machine.device, threads=machine.threads)
+    device = str(set_up_inference(machine.device, threads=machine.threads))
     loaded = [load_model(folder, device=device) for folder in model]
     generates = loaded[0].vocabularies.target.ends_with_eos
     if loaded[0].vocabularies.reads_pictures:

@@ -97,11 +97,12 @@ def serve(
     from regard.serve.models import Place
     from regard.serve.run import run
     from regard.serve.settings import refuse_open_server
+    from regard.training.numerics import set_up_inference
 
     refuse_open_server(settings, insecure=insecure)
     places = [Place.parse(text) for text in models] or [Place.default()]
     sys.stderr.write(f"regard: opening {', '.join(place.name for place in places)}\n")
-    app = open_app(places, settings, device=_prepare(device, threads), pictures=pictures)
+    app = open_app(places, settings, device=str(set_up_inference(device, threads=threads)), pictures=pictures)
 
     def started(address: str) -> None:
         sys.stderr.write(f"regard: {address}{page} (Ctrl-C ends)\n")
@@ -112,15 +113,3 @@ def serve(
             webbrowser.open(address + page)
 
     return run(app, settings, started=started)
-
-
-def _prepare(device: str, threads: int | None) -> str:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    from regard.training.numerics import choose_device
-
-    return str(choose_device(device))

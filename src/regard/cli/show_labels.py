@@ -29,10 +29,10 @@ def gives_labels(model: Path) -> bool:
 def open_labeller(model: Path, *, device: str, threads: int | None) -> "Viewer[Any]":
     """The model, ready to be looked at."""
     from regard.checkpoint.model_folder import load_model
-    from regard.cli.translate import find_device
     from regard.show.viewer import open_viewer
+    from regard.training.numerics import set_up_inference
 
-    return open_viewer(load_model(model, device=find_device(device, threads=threads)))
+    return open_viewer(load_model(model, device=str(set_up_inference(device, threads=threads))))
 
 
 def label_and_sites(viewer: "Viewer[Any]", text: str) -> tuple[str, list["Site"]]:

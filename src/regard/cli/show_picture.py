@@ -35,8 +35,8 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
         UsageError: no picture is named, the model sees whole pictures, or `output` has another ending.
         DataError: the picture cannot be read.
     """
-    from regard.cli.translate import find_device
     from regard.pipelines.classify_pictures import PictureClassifier
+    from regard.training.numerics import set_up_inference
 
     if picture is None:
         raise UsageError("this model reads pictures: name one, such as `regard show -m MODEL seven.png -o path.png`")
@@ -45,7 +45,7 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
         return
     if output is not None and output.suffix not in PICTURES:
         raise _wrong_ending(output)
-    classifier = PictureClassifier.load(model, device=find_device(device, threads=threads))
+    classifier = PictureClassifier.load(model, device=str(set_up_inference(device, threads=threads)))
     found = next(classifier.stream(islice(classifier.read([picture]), 1)))
     if found.pixels is None:
         raise DataError(found.notice or f"{picture} cannot be read")

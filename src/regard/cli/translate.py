@@ -179,29 +179,11 @@ def open_models(
     """
     if precision not in ("fp32", "int8"):
         raise UsageError(f"--precision {precision}: it is fp32 or int8")
-    device = find_device("cpu" if device == "auto" and precision == "int8" else device, threads=threads)
     from regard.pipelines.translate import load
+    from regard.training.numerics import set_up_inference
 
-    return load(*(folders or []), device=device, precision="int8" if precision == "int8" else "fp32")
-
-
-def find_device(device: str, *, threads: int | None) -> str:
-    """The device called `device`; `auto` is the GPU, if there is one. So many CPU threads are used from now on.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        return device
-    from regard.training.numerics import choose_device
-
-    return str(choose_device(device))
+    place = set_up_inference("cpu" if device == "auto" and precision == "int8" else device, threads=threads)
+    return load(*(folders or []), device=str(place), precision="int8" if precision == "int8" else "fp32")
 
 
 def _keep_input(input_file: Path | None, output: Path | None) -> None:

@@ -3,7 +3,7 @@
 A batch is the sentence that waits longest, and of those that may share a search with it (same model, same settings)
 the ones most like it in length, as many as the token budget allows; and so with texts to be labelled, pairs to be
 scored. Nobody waits for a batch to fill: what has come
-while the last one was computed is the next one.
+while the last one was computed, and just after it, is the next one.
 """
 
 import logging
@@ -23,8 +23,9 @@ from regard.serve.ticket import Ticket
 from regard.serve.ticket import VoidError as VoidError
 
 _LOG = logging.getLogger("regard.serve")
-# How long clients that have just been answered are given to ask again before a smaller batch is begun, in seconds.
-LINGER = 0.004
+# Clients that have just been answered are given time to ask again: before a smaller batch is begun, nobody must have
+# come for this share of the time that the last one took.
+LINGER = 0.05
 
 Result = TypeVar("Result")
 
@@ -105,7 +106,7 @@ class Worker:
         self._waiting: list[_Job] = []
         self._changed = threading.Condition()
         self._is_stopping = False
-        self._last_size = 1
+        self._last_size, self._last_seconds = 1, 0.0
         self._thread = threading.Thread(target=self._run, name="regard-worker", daemon=True)
         self._thread.start()
 
@@ -181,21 +182,24 @@ class Worker:
             self.metrics.left_queue(len(jobs), len(running), [time.monotonic() - job.since for job in running])
             if not running:
                 continue
+            started = time.monotonic()
             if isinstance(running[0], _Call):
                 _settle(running[0].future, running[0].function)
             elif isinstance(running[0], _Item):
                 _halving([job for job in running if isinstance(job, _Item)], _compute)
             else:
                 _halving([job for job in running if isinstance(job, _Search)], self._search)
+            self._last_seconds = time.monotonic() - started
 
     def _take(self) -> Sequence[_Job] | None:
         """The next batch, or one call; None when there will be none."""
         with self._changed:
+            expected = min(self._batch_size, len(self._waiting) + self._last_size)
             while not self._waiting:
                 if self._is_stopping:
                     return None
                 self._changed.wait()
-            self._linger()
+            self._linger(expected)
             if not self._waiting:  # they were refused meanwhile
                 return []
             oldest = self._waiting[0]
@@ -205,12 +209,15 @@ class Worker:
             self._last_size = len(taken)
             return taken
 
-    def _linger(self) -> None:
-        until = time.monotonic() + LINGER
-        while len(self._waiting) < self._last_size and (left := until - time.monotonic()) > 0:
-            if self._is_stopping:
-                return
-            self._changed.wait(left)
+    def _linger(self, expected: int) -> None:
+        """Until so many wait, or nobody has come for a while.
+
+        Else those who have just been answered and those who waited meanwhile would take turns for ever.
+        """
+        waiting = -1
+        while waiting < len(self._waiting) < expected and not self._is_stopping:
+            waiting = len(self._waiting)
+            self._changed.wait(LINGER * self._last_seconds)
 
     def _batch_around(self, oldest: _Search | _Item) -> list[_Search | _Item]:
         alike = [job for job in self._waiting if not isinstance(job, _Call) and job.lane == oldest.lane]

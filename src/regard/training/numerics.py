@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -43,6 +44,18 @@ def set_up_machine(*, threads: int | None = None, deterministic: bool = True) ->
     return Machine(torch.get_num_threads(), choose_matrix_products(), keep_memory(), deterministic)
 
 
+def set_up_inference(device: str, *, threads: int | None = None) -> torch.device:
+    """Prepare this process for using models on `device` ("auto": the GPU where there is one), with so many threads.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    keep_memory()
+    return choose_device(device)
+
+
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Cores that this process may use: those it is bound to, or fewer where a container's quota is less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -53,14 +66,15 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return cores
 
 
-def choose_matrix_products() -> str:
+def choose_matrix_products(processors: Path = Path("/proc/cpuinfo")) -> str:
     """Let float32 products use the fastest kernels that keep float32's accuracy; the setting chosen.
 
     "medium" selects oneDNN on CPUs, which on AMD processors is twice as fast as the default, MKL, and as
-    accurate. Where "medium" rounds to bfloat16 (CPUs with AMX) the check finds out and "highest" stays.
+    accurate; on Intel's own MKL is faster (a training step by 2 to 9 %, small products by half). Where "medium"
+    rounds to bfloat16 (CPUs that can) the check finds out and "highest" stays.
     On a GPU float32 means TensorFloat-32 products only if precision is lowered by hand: it stays exact.
     """
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() or _is_intel(processors):
         torch.set_float32_matmul_precision("highest")
         return "highest"
     generator = torch.Generator().manual_seed(0)
@@ -72,6 +86,13 @@ def choose_matrix_products() -> str:
     chosen = "medium" if error < 1e-5 else "highest"
     torch.set_float32_matmul_precision(chosen)
     return chosen
+
+
+def _is_intel(processors: Path) -> bool:
+    try:
+        return "GenuineIntel" in processors.read_text()
+    except OSError:  # not Linux; Windows tells the maker in this string
+        return "GenuineIntel" in platform.processor()
 
 
 def peak_memory() -> int:
