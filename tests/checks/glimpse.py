@@ -7,6 +7,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from checks.pictures import glimpse_model, pictures
+from regard.attention.record import AttentionRecord
 from regard.models import glimpse
 from regard.models.glimpse import Sensor
 from regard.protocol import Batch, Dimensions, Model
@@ -66,25 +67,39 @@ def follows_the_equations() -> None:
     assert_close(model.label(batch.source)[:, 0], expected, rtol=0, atol=1e-10)
 
 
-def the_reward_reaches_the_location_network_alone() -> None:
+def the_reward_reaches_the_location_network_alone(answers: str = "last") -> None:
     """And the baseline, which learns to expect it; cross entropy reaches everything but these two."""
-    model, batch = glimpse_model().train(), pictures(8)
-    torch.manual_seed(0)
-    output = model(batch)
-    assert output.penalty is not None
-    output.penalty.backward(retain_graph=True)
-    assert _with_gradient(model) == {"locate", "baseline"}
-    model.zero_grad(set_to_none=True)
-    sequence_loss(output._replace(penalty=None), batch.labels).total.backward()
-    assert _with_gradient(model) == {"glimpse", "from_state", "from_glimpse", "readout"}
-
-
-def _with_gradient(model: Model) -> set[str]:
-    return {
-        name.partition(".")[0]
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None and bool(parameter.grad.any())
+    with_reward, without = (_gradients(weight, answers) for weight in (1.0, 0.0))
+    learners = {"locate", "baseline"}
+    assert {name.partition(".")[0] for name in with_reward} - learners == {
+        *("glimpse", "from_state", "from_glimpse", "readout")
     }
+    for name, gradient in with_reward.items():
+        learns = name.partition(".")[0] in learners
+        assert bool(gradient.any()), name
+        assert learns == (not without[name].any()), name
+        assert learns or torch.equal(gradient, without[name]), name
+
+
+def _gradients(reinforce_weight: float, answers: str) -> dict[str, torch.Tensor]:
+    """Of the whole loss, with the same draws."""
+    model, batch = glimpse_model(answers=answers).train(), pictures(8)
+    model.reinforce_weight = reinforce_weight
+    torch.manual_seed(0)
+    sequence_loss(model(batch), batch.labels).total.backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def every_answer_is_learnt() -> None:
+    """The loss, from each glimpse's own answer: the last one's cross entropy, and the mean of those before."""
+    model, batch = glimpse_model(policy="random", answers="every").train(), pictures(8)
+    record = AttentionRecord()
+    torch.manual_seed(0)
+    loss = sequence_loss(model(batch), batch.labels, label_smoothing=0.0).total
+    torch.manual_seed(0)
+    model(batch, record)
+    answers = [functional.cross_entropy(each, batch.labels[:, 0], reduction="sum") for each in record.answers.unbind(1)]
+    assert_close(loss, answers[-1] + sum(answers[:-1]) / len(answers[:-1]))
 
 
 def the_estimate_is_unbiased(*, baseline: float, draws: int = 100_000) -> float:
@@ -103,26 +118,25 @@ def the_estimate_is_unbiased(*, baseline: float, draws: int = 100_000) -> float:
     return spread
 
 
-def the_model_estimates_the_exact_gradient() -> None:
+def the_model_estimates_the_exact_gradient(answers: str = "last") -> None:
     """The gradient that reaches the location network's bias, against the sum over all places of the second glimpse.
 
     The location's own features are switched off, so that the answer depends on which pixels are seen and on nothing
     else; each place then has a probability in closed form.
     """
     seen = Dimensions(1, 7, height=6, width=5)
-    model = glimpse_model(dimensions=seen, num_glimpses=2, patch=2, scales=1, location_std=0.4).train()
+    model = glimpse_model(dimensions=seen, num_glimpses=2, patch=2, scales=1, location_std=0.4, answers=answers).train()
     for parameter in (model.glimpse.where.weight, model.glimpse.from_where.weight):
         parameter.data.zero_()
     model.locate.weight.data.zero_()
     model.locate.bias.data.copy_(torch.tensor([0.2, -0.35]))
     model.baseline.weight.data.zero_()
     batch = pictures(1, dimensions=seen, seed=4)
-    rewards = _reward_of_every_place(model, batch.source, seen)
-    label = rewards.flatten().mode().values if not 0 < (rewards == 4).double().mean() < 1 else 4
-    exact = _exact_gradient(model, rewards == label, seen)
+    label = 4
+    exact = _exact_gradient(model, _answers_of_every_place(model, batch.source, seen)[..., label], seen)
     estimates = []
     torch.manual_seed(3)
-    many = Batch(batch.source.expand(400, -1, -1, -1), torch.tensor([[BOS, int(label)]]).expand(400, -1))
+    many = Batch(batch.source.expand(400, -1, -1, -1), torch.tensor([[BOS, label]]).expand(400, -1))
     for _ in range(60):
         model.zero_grad(set_to_none=True)
         model(many).penalty.backward()
@@ -139,17 +153,17 @@ def _edges(side: int, patch: int) -> list[float]:
     return [-math.inf, *(2 * (top + patch / 2 - 0.5) / side - 1 for top in list(tops)[1:]), math.inf]
 
 
-def _reward_of_every_place(model: Model, picture: torch.Tensor, seen: Dimensions) -> torch.Tensor:
-    """The class that is answered for every place of the second glimpse."""
+def _answers_of_every_place(model: Model, picture: torch.Tensor, seen: Dimensions) -> torch.Tensor:
+    """The probabilities of the classes (rows, columns, classes) for every place of the second glimpse."""
     rows, columns = ([*map(_inside, edges, edges[1:])] for edges in (_edges(seen.height, 2), _edges(seen.width, 2)))
-    answers = torch.zeros(len(rows), len(columns), dtype=torch.long)
+    answers = torch.zeros(len(rows), len(columns), seen.target).double()
     for i, down in enumerate(rows):
         for j, right in enumerate(columns):
             state = torch.zeros(1, 8).double()
             for location in (torch.zeros(1, 2).double(), torch.tensor([[down, right]]).double()):
                 taken = model.glimpse(model.sensor(picture, location).flatten(1), location)
                 state = functional.relu(model.from_state(state) + model.from_glimpse(taken))
-            answers[i, j] = model.readout(state).argmax()
+            answers[i, j] = model.readout(state)[0].softmax(-1)
     return answers
 
 
@@ -158,7 +172,7 @@ def _inside(low: float, high: float) -> float:
 
 
 def _exact_gradient(model: Model, right: torch.Tensor, seen: Dimensions) -> torch.Tensor:
-    """d/d bias of the sum over places of P(place) times whether the answer there is right."""
+    """d/d bias of the sum over places of P(place) times the probability of the right answer there."""
     bias = model.locate.bias.detach().clone().requires_grad_()
     normal = torch.distributions.Normal(torch.tanh(bias), model.std)
     masses = []
@@ -166,7 +180,7 @@ def _exact_gradient(model: Model, right: torch.Tensor, seen: Dimensions) -> torc
         edges = torch.tensor(_edges(side, 2)).double()
         below = torch.stack([normal.cdf(edge.clamp(-50, 50).expand(2))[axis] for edge in edges])
         masses.append(below[1:] - below[:-1])
-    expected = (masses[0][:, None] * masses[1][None, :] * right.double()).sum()
+    expected = (masses[0][:, None] * masses[1][None, :] * right.detach()).sum()
     return torch.autograd.grad(expected, bias)[0]
 
 

@@ -73,6 +73,7 @@ LABELLING_PICTURES = {
     "image_classifier attention": lambda: classifier_model(convolutions=CONVOLUTIONS, pooling="attention"),
     "glimpse": glimpse_model,
     "glimpse once": lambda: glimpse_model(num_glimpses=1),
+    "glimpse, every answer": lambda: glimpse_model(answers="every"),
     "glimpse random": lambda: glimpse_model(policy="random"),
 }
 

@@ -82,8 +82,15 @@ def test_the_record_holds_the_boxes_that_were_seen() -> None:
         _ = AttentionRecord().glimpses
 
 
-def test_only_the_location_network_and_the_baseline_learn_from_the_reward_and_neither_from_the_answer() -> None:
-    glimpse_checks.the_reward_reaches_the_location_network_alone()
+@pytest.mark.parametrize("answers", ["last", "every"])
+def test_only_the_location_network_and_the_baseline_learn_from_the_reward_and_neither_from_the_answer(
+    answers: str,
+) -> None:
+    glimpse_checks.the_reward_reaches_the_location_network_alone(answers)
+
+
+def test_the_answer_is_learnt_after_every_glimpse() -> None:
+    glimpse_checks.every_answer_is_learnt()
 
 
 def test_the_estimate_is_the_exact_gradient_of_a_closed_form() -> None:
@@ -97,9 +104,10 @@ def test_a_baseline_changes_the_spread_but_not_the_mean() -> None:
     assert with_ < 0.9 * without
 
 
-def test_the_whole_model_climbs_the_exact_expected_reward() -> None:
+@pytest.mark.parametrize("answers", ["last", "every"])
+def test_the_whole_model_climbs_the_exact_expected_reward(answers: str) -> None:
     """Two glimpses on one picture: every place of the second, with its probability, against many draws."""
-    glimpse_checks.the_model_estimates_the_exact_gradient()
+    glimpse_checks.the_model_estimates_the_exact_gradient(answers)
 
 
 def test_in_use_nothing_is_random_and_training_draws() -> None:

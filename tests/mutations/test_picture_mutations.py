@@ -30,7 +30,7 @@ CUTS = plain(lambda: checks.the_sensor_cuts_out_what_is_there(5, (12, 15)))
 EDGES = plain(checks.every_edge_can_be_seen)
 WHO_LEARNS = plain(checks.the_reward_reaches_the_location_network_alone)
 UNBIASED = plain(lambda: checks.the_estimate_is_unbiased(baseline=0.0))
-EXACT = plain(checks.the_model_estimates_the_exact_gradient)
+EXACT = plain(lambda: checks.the_model_estimates_the_exact_gradient("every"))
 EQUATIONS = plain(checks.follows_the_equations)
 
 
@@ -116,6 +116,10 @@ BUGS = [
     Bug("the deviation is taken for the variance", glimpse, "log_density", _without_the_square, UNBIASED),
     Bug("away from the reward", glimpse, "reinforce", lambda right: lambda *all_: -right(*all_), UNBIASED),
     Bug("the same, in the whole model", glimpse, "reinforce", lambda right: lambda *all_: -right(*all_), EXACT),
+    Bug("a step is rewarded for what was answered before it", GlimpseModel, "_reinforce",
+        lambda right: lambda self, steps, answers: right(self, steps, answers.roll(1, 0)), EXACT),
+    Bug("only the last answer is learnt", GlimpseModel, "_learn",
+        lambda _: lambda self, states, steps, labels: None, plain(checks.every_answer_is_learnt)),
     Bug("a glimpse is not told where it is", glimpse.GlimpseNetwork, "forward",
         lambda right: lambda self, seen, location: right(self, seen, location * 0), EQUATIONS),
     Bug("in use locations are drawn", GlimpseModel, "_next",
