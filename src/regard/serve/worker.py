@@ -24,8 +24,8 @@ from regard.serve.ticket import VoidError as VoidError
 
 _LOG = logging.getLogger("regard.serve")
 # Clients that have just been answered are given time to ask again: before a smaller batch is begun, nobody must have
-# come for this share of the time that the last one took.
-LINGER = 0.05
+# come for this share of the time that the last one took, and at most so many seconds.
+LINGER, LONGEST_LINGER = 0.05, 0.05
 
 Result = TypeVar("Result")
 
@@ -217,7 +217,7 @@ class Worker:
         waiting = -1
         while waiting < len(self._waiting) < expected and not self._is_stopping:
             waiting = len(self._waiting)
-            self._changed.wait(LINGER * self._last_seconds)
+            self._changed.wait(min(LINGER * self._last_seconds, LONGEST_LINGER))
 
     def _batch_around(self, oldest: _Search | _Item) -> list[_Search | _Item]:
         alike = [job for job in self._waiting if not isinstance(job, _Call) and job.lane == oldest.lane]
