@@ -89,9 +89,9 @@ class Sensor(nn.Module):
         steps = torch.arange(width, device=pictures.device)
         down, right = corner[:, :1] + steps, corner[:, 1:] + steps  # (batch, width)
         inside = ((down >= 0) & (down < rows))[:, :, None] & ((right >= 0) & (right < columns))[:, None, :]
-        batch = torch.arange(len(pictures), device=pictures.device)[:, None, None]
-        found = pictures[batch, :, down.clamp(0, rows - 1)[:, :, None], right.clamp(0, columns - 1)[:, None, :]]
-        return (found * inside[..., None]).permute(0, 3, 1, 2)  # (batch, channels, width, width)
+        places = (down.clamp(0, rows - 1) * columns)[:, :, None] + right.clamp(0, columns - 1)[:, None, :]
+        index = places.flatten(1)[:, None].expand(-1, pictures.size(1), -1)
+        return pictures.flatten(2).gather(2, index).unflatten(2, (width, width)) * inside[:, None]
 
 
 class GlimpseNetwork(nn.Module):
