@@ -88,10 +88,15 @@ class Sensor(nn.Module):
             return pictures.part(top, left, width).to(location).unsqueeze(0)
         steps = torch.arange(width, device=pictures.device)
         down, right = corner[:, :1] + steps, corner[:, 1:] + steps  # (batch, width)
-        inside = ((down >= 0) & (down < rows))[:, :, None] & ((right >= 0) & (right < columns))[:, None, :]
         places = (down.clamp(0, rows - 1) * columns)[:, :, None] + right.clamp(0, columns - 1)[:, None, :]
         index = places.flatten(1)[:, None].expand(-1, pictures.size(1), -1)
-        return pictures.flatten(2).gather(2, index).unflatten(2, (width, width)) * inside[:, None]
+        found = pictures.flatten(2).gather(2, index).unflatten(2, (width, width))
+        for inside in (
+            ((down >= 0) & (down < rows))[:, None, :, None],
+            ((right >= 0) & (right < columns))[:, None, None],
+        ):
+            found = found * inside.to(found)
+        return found
 
 
 class GlimpseNetwork(nn.Module):
