@@ -91,6 +91,8 @@ def test_only_the_location_network_and_the_baseline_learn_from_the_reward_and_ne
 
 def test_the_answer_is_learnt_after_every_glimpse() -> None:
     glimpse_checks.every_answer_is_learnt()
+    with pytest.raises(ValueError, match="no effect with one glimpse"):
+        glimpse_model(num_glimpses=1, answers="every")
 
 
 def test_the_estimate_is_the_exact_gradient_of_a_closed_form() -> None:

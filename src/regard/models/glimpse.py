@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,6 +45,12 @@ class Config(base.Config):
     answers: Literal["last", "every"] = "last"  # after which glimpses the answer is learnt
     location_std: float = Field(0.1, gt=0, le=1)  # of the random step aside, while training; 2 is a whole side
     reinforce_weight: float = Field(1.0, gt=0)  # beside the cross entropy
+
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> "Config":
+        if self.answers == "every" and self.num_glimpses == 1:
+            raise ValueError("`answers: every` has no effect with one glimpse")
+        return self
 
 
 class Sensor(nn.Module):
