@@ -18,12 +18,6 @@ def test_every_recipe_is_read_and_written_back_equal(path):
     assert Recipe.parse(parse_yaml(recipe.text(), "again").values, name="again") == recipe
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_begins_with_its_command(path):
-    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert any(f"regard train recipes/{path.name}" in line for line in head)
-
-
 def test_a_relative_root_lies_beside_the_recipe(toy_recipe, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert Recipe.read(toy_recipe).data.root == str(toy_recipe.parent.resolve())
