@@ -113,7 +113,7 @@ def test_freed_memory_is_kept():
 
 
 def test_models_are_used_with_the_threads_and_on_the_device_that_are_asked_for():
-    assert set_up_inference("cpu", threads=1) == CPU
+    assert set_up_inference("cpu", threads=1) == str(CPU)
     assert torch.get_num_threads() == 1
     with pytest.raises(UsageError, match="--device nonsense cannot be used here"):
         set_up_inference("nonsense")

@@ -80,7 +80,7 @@ def command(
     from regard.pipelines.caption import Captioner
     from regard.training.numerics import set_up_inference
 
-    captioner = Captioner.load(*(model or []), device=str(set_up_inference(device, threads=threads)))
+    captioner = Captioner.load(*(model or []), device=set_up_inference(device, threads=threads))
     with named_as_typed(search):
         captioner.settings(**given)  # a wrong option shall not wait for the first picture
     if attention is not None:

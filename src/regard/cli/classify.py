@@ -51,7 +51,7 @@ def command(
     from regard.pipelines.classify import Classifier
     from regard.training.numerics import set_up_inference
 
-    place = str(set_up_inference(device, threads=threads))
+    place = set_up_inference(device, threads=threads)
     loaded = [load_model(folder, device=place) for folder in model]
     if loaded[0].vocabularies.reads_pictures:
         if attention:

@@ -182,7 +182,7 @@ def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine)
     from regard.pipelines.translate import Translator
     from regard.training.numerics import set_up_inference
 
-    device = str(set_up_inference(machine.device, threads=machine.threads))
+    device = set_up_inference(machine.device, threads=machine.threads)
     loaded = [load_model(folder, device=device) for folder in model]
     generates = loaded[0].vocabularies.target.ends_with_eos
     if loaded[0].vocabularies.reads_pictures:

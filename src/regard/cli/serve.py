@@ -102,7 +102,7 @@ def serve(
     refuse_open_server(settings, insecure=insecure)
     places = [Place.parse(text) for text in models] or [Place.default()]
     sys.stderr.write(f"regard: opening {', '.join(place.name for place in places)}\n")
-    app = open_app(places, settings, device=str(set_up_inference(device, threads=threads)), pictures=pictures)
+    app = open_app(places, settings, device=set_up_inference(device, threads=threads), pictures=pictures)
 
     def started(address: str) -> None:
         sys.stderr.write(f"regard: {address}{page} (Ctrl-C ends)\n")

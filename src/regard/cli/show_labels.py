@@ -32,7 +32,7 @@ def open_labeller(model: Path, *, device: str, threads: int | None) -> "Viewer[A
     from regard.show.viewer import open_viewer
     from regard.training.numerics import set_up_inference
 
-    return open_viewer(load_model(model, device=str(set_up_inference(device, threads=threads))))
+    return open_viewer(load_model(model, device=set_up_inference(device, threads=threads)))
 
 
 def label_and_sites(viewer: "Viewer[Any]", text: str) -> tuple[str, list["Site"]]:

@@ -45,7 +45,7 @@ def show_picture(model: Path, picture: str | None, output: Path | None, *, devic
         return
     if output is not None and output.suffix not in PICTURES:
         raise _wrong_ending(output)
-    classifier = PictureClassifier.load(model, device=str(set_up_inference(device, threads=threads)))
+    classifier = PictureClassifier.load(model, device=set_up_inference(device, threads=threads))
     found = next(classifier.stream(islice(classifier.read([picture]), 1)))
     if found.pixels is None:
         raise DataError(found.notice or f"{picture} cannot be read")

@@ -183,7 +183,7 @@ def open_models(
     from regard.training.numerics import set_up_inference
 
     place = set_up_inference("cpu" if device == "auto" and precision == "int8" else device, threads=threads)
-    return load(*(folders or []), device=str(place), precision="int8" if precision == "int8" else "fp32")
+    return load(*(folders or []), device=place, precision="int8" if precision == "int8" else "fp32")
 
 
 def _keep_input(input_file: Path | None, output: Path | None) -> None:

@@ -169,6 +169,7 @@ def _best(log_probs: Tensor, scores: Tensor, num: int) -> tuple[Tensor, Tensor, 
     blocks = greatest.size(-1)
     chosen = (greatest + scores.unsqueeze(-1)).flatten(1).topk(min(num, greatest[0].numel())).indices
     parents = chosen // blocks  # (sentences, chosen)
+    # (sentences, chosen, BLOCK)
     tokens = (chosen % blocks * BLOCK).unsqueeze(-1) + torch.arange(BLOCK, device=chosen.device)
     index = (parents * vocabulary).unsqueeze(-1) + tokens.clamp(max=vocabulary - 1)
     totals = log_probs.flatten(1).gather(1, index.flatten(1)).view_as(index) + scores.gather(1, parents).unsqueeze(-1)

@@ -206,10 +206,12 @@ class GlimpseModel(Model):
             penalties.append(torch.stack(wrong).mean())
         if steps:
             with torch.no_grad():
-                answers = torch.stack([*logits, self.readout(states[-1])]).softmax(-1)  # (answers, batch, classes)
-            right = answers.gather(-1, labels.expand(len(answers), -1).unsqueeze(-1)).squeeze(-1)
+                probabilities = torch.stack([*logits, self.readout(states[-1])]).softmax(
+                    -1
+                )  # (answers, batch, classes)
+            right = probabilities.gather(-1, labels.expand(len(probabilities), -1).unsqueeze(-1)).squeeze(-1)
             penalties.append(self.reinforce_weight * self._reinforce(steps, right))
-        return sum(penalties, start=states[-1].new_zeros(())) if penalties else None
+        return torch.stack(penalties).sum() if penalties else None
 
     def _reinforce(self, steps: list[Step], right: Float[Tensor, "answers batch"]) -> Float[Tensor, ""]:
         """What the location network and the baseline, a guess of the reward, minimise; nothing else gets a gradient.
@@ -219,6 +221,7 @@ class GlimpseModel(Model):
         """
         total = right.new_zeros(())
         for number, step in enumerate(steps, start=1):
+            # Counted from the end: of one answer per glimpse those from this one on, else the only one, the last.
             reward, expected = right[number - self.num_glimpses :].mean(0), self.baseline(step.state).squeeze(-1)
             total = total + reinforce(step.log_density, reward, expected) + (reward - expected).square().sum()
         return total

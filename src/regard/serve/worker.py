@@ -2,8 +2,8 @@
 
 A batch is the sentence that waits longest, and of those that may share a search with it (same model, same settings)
 the ones most like it in length, as many as the token budget allows; and so with texts to be labelled, pairs to be
-scored. Nobody waits for a batch to fill: what has come
-while the last one was computed, and just after it, is the next one.
+scored. Nobody waits for a batch to fill: what has come while the last one was computed, and just after it, is the next
+one.
 """
 
 import logging

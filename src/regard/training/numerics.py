@@ -44,8 +44,8 @@ def set_up_machine(*, threads: int | None = None, deterministic: bool = True) ->
     return Machine(torch.get_num_threads(), choose_matrix_products(), keep_memory(), deterministic)
 
 
-def set_up_inference(device: str, *, threads: int | None = None) -> torch.device:
-    """Prepare this process for using models on `device` ("auto": the GPU where there is one), with so many threads.
+def set_up_inference(device: str, *, threads: int | None = None) -> str:
+    """Prepare this process for using models with so many threads; the name of the device that `device` means here.
 
     Raises:
         UsageError: there is no such device here.
@@ -53,7 +53,7 @@ def set_up_inference(device: str, *, threads: int | None = None) -> torch.device
     if threads is not None:
         torch.set_num_threads(threads)
     keep_memory()
-    return choose_device(device)
+    return str(choose_device(device))
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -70,7 +70,7 @@ def choose_matrix_products(processors: Path = Path("/proc/cpuinfo")) -> str:
     """Let float32 products use the fastest kernels that keep float32's accuracy; the setting chosen.
 
     "medium" selects oneDNN on CPUs, which on AMD processors is twice as fast as the default, MKL, and as
-    accurate; on Intel's own MKL is faster (a training step by 2 to 9 %, small products by half). Where "medium"
+    accurate; on Intel's own MKL is faster (2 to 9 % of a training step, twice for small products). Where "medium"
     rounds to bfloat16 (CPUs that can) the check finds out and "highest" stays.
     On a GPU float32 means TensorFloat-32 products only if precision is lowered by hand: it stays exact.
     """
