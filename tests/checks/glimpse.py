@@ -1,6 +1,7 @@
 """What a glimpse must see, and that learning from reward does what it claims: by loops, closed forms, enumeration."""
 
 import math
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -45,13 +46,20 @@ def every_edge_can_be_seen() -> None:
         assert Sensor(5, 1)(picture, torch.tensor([[-down, -right]]).float()).sum() == 0.0
 
 
-def follows_the_equations() -> None:
+def follows_the_equations(**settings: Any) -> None:
     """Step by step, in plain matrix products."""
-    model, batch = glimpse_model(), pictures()
+    model, batch = glimpse_model(**settings), pictures()
     state, location = torch.zeros(3, 8).double(), torch.zeros(3, 2).double()
     for number in range(3):
-        if number:
+        if number and model.eye is None:
             location = torch.tanh(state @ model.locate.weight.T + model.locate.bias).clamp(-1, 1)
+        elif number:
+            parts = zip((seen, state, location), ("from_seen", "from_state", "from_where"), strict=True)
+            eye = functional.relu(
+                sum(part @ getattr(model.eye, name).weight.T for part, name in parts) + model.eye.from_seen.bias
+            )
+            step = torch.tanh(eye @ model.locate.weight.T + model.locate.bias)
+            location = (location + step).clamp(-1, 1)
         seen = model.sensor(batch.source, location).flatten(1)
         net = model.glimpse
         what = functional.relu(seen @ net.what.weight.T + net.what.bias)
@@ -67,10 +75,10 @@ def follows_the_equations() -> None:
     assert_close(model.label(batch.source)[:, 0], expected, rtol=0, atol=1e-10)
 
 
-def the_reward_reaches_the_location_network_alone(answers: str = "last") -> None:
+def the_reward_reaches_the_location_network_alone(**settings: Any) -> None:
     """And the baseline, which learns to expect it; cross entropy reaches everything but these two."""
-    with_reward, without = (_gradients(weight, answers) for weight in (1.0, 0.0))
-    learners = {"locate", "baseline"}
+    with_reward, without = (_gradients(weight, **settings) for weight in (1.0, 0.0))
+    learners = {"locate", "baseline"} | ({"eye"} if "location_size" in settings else set())
     others = {"glimpse", "from_state", "from_glimpse", "readout"}
     assert {name.partition(".")[0] for name in with_reward} == learners | others
     for name, gradient in with_reward.items():
@@ -80,9 +88,9 @@ def the_reward_reaches_the_location_network_alone(answers: str = "last") -> None
         assert learns or torch.equal(gradient, without[name]), name
 
 
-def _gradients(reinforce_weight: float, answers: str) -> dict[str, torch.Tensor]:
+def _gradients(reinforce_weight: float, **settings: Any) -> dict[str, torch.Tensor]:
     """Of the whole loss, with the same draws."""
-    model, batch = glimpse_model(answers=answers).train(), pictures(8)
+    model, batch = glimpse_model(**settings).train(), pictures(8)
     model.reinforce_weight = reinforce_weight
     torch.manual_seed(0)
     sequence_loss(model(batch), batch.labels).total.backward()
@@ -117,14 +125,14 @@ def the_estimate_is_unbiased(*, baseline: float, draws: int = 100_000) -> float:
     return spread
 
 
-def the_model_estimates_the_exact_gradient(answers: str = "last") -> None:
+def the_model_estimates_the_exact_gradient(**settings: Any) -> None:
     """The gradient that reaches the location network's bias, against the sum over all places of the second glimpse.
 
     The location's own features are switched off, so that the answer depends on which pixels are seen and on nothing
     else; each place then has a probability in closed form.
     """
     seen = Dimensions(1, 7, height=6, width=5)
-    model = glimpse_model(dimensions=seen, num_glimpses=2, patch=2, scales=1, location_std=0.4, answers=answers).train()
+    model = glimpse_model(dimensions=seen, num_glimpses=2, patch=2, scales=1, location_std=0.4, **settings).train()
     for parameter in (model.glimpse.where.weight, model.glimpse.from_where.weight):
         parameter.data.zero_()
     model.locate.weight.data.zero_()
@@ -196,12 +204,12 @@ def _signposts(number: int, generator: torch.Generator) -> Batch:
     return Batch(pictures, torch.stack([torch.full((number,), BOS), 4 + colour], 1))
 
 
-def error_after_training(policy: str, *, updates: int) -> float:
+def error_after_training(*, updates: int, **settings: Any) -> float:
     """Share of wrong answers on new pictures, two glimpses each."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     config = glimpse.Config.model_validate(
-        {"num_glimpses": 2, "patch": 2, "glimpse_size": 32, "size": 64, "policy": policy, "location_std": 0.3}
+        {"num_glimpses": 2, "patch": 2, "glimpse_size": 32, "size": 64, "location_std": 0.3, **settings}
     )
     model = glimpse.build(config, Dimensions(4, 8, height=16, width=16))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)

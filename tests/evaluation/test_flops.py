@@ -74,6 +74,7 @@ LABELLING_PICTURES = {
     "glimpse": glimpse_model,
     "glimpse once": lambda: glimpse_model(num_glimpses=1),
     "glimpse, every answer": lambda: glimpse_model(answers="every"),
+    "glimpse, an eye for the location": lambda: glimpse_model(location_size=6),
     "glimpse random": lambda: glimpse_model(policy="random"),
 }
 

@@ -1,6 +1,7 @@
 """Glimpses: what the sensor sees, who learns from the reward, and that the estimate is the exact gradient."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,13 @@ from regard.models.glimpse import Sensor
 from regard.protocol import Dimensions
 
 
-@pytest.mark.parametrize("policy", ["learnt", "random"])
-def test_invariants(policy: str) -> None:
-    checks.a_picture_does_not_see_its_neighbours(glimpse_model(policy=policy))
-    checks.label_says_what_forward_says(glimpse_model(policy=policy))
+WAYS: list[dict[str, Any]] = [{}, {"answers": "every"}, {"location_size": 6}]
+
+
+@pytest.mark.parametrize("settings", [*WAYS, {"policy": "random"}])
+def test_invariants(settings: dict[str, Any]) -> None:
+    checks.a_picture_does_not_see_its_neighbours(glimpse_model(**settings))
+    checks.label_says_what_forward_says(glimpse_model(**settings))
 
 
 @pytest.mark.parametrize("patch", [1, 3, 4, 5])
@@ -39,8 +43,9 @@ def test_a_coarse_scale_is_the_mean_of_the_fine_pixels() -> None:
     assert torch.equal(coarse, functional.avg_pool2d(picture, 2)[0, 0])
 
 
-def test_the_equations() -> None:
-    glimpse_checks.follows_the_equations()
+@pytest.mark.parametrize("settings", [{}, {"location_size": 6}])
+def test_the_equations(settings: dict[str, Any]) -> None:
+    glimpse_checks.follows_the_equations(**settings)
 
 
 class InParts:
@@ -82,11 +87,17 @@ def test_the_record_holds_the_boxes_that_were_seen() -> None:
         _ = AttentionRecord().glimpses
 
 
-@pytest.mark.parametrize("answers", ["last", "every"])
+@pytest.mark.parametrize("settings", WAYS)
 def test_only_the_location_network_and_the_baseline_learn_from_the_reward_and_neither_from_the_answer(
-    answers: str,
+    settings: dict[str, Any],
 ) -> None:
-    glimpse_checks.the_reward_reaches_the_location_network_alone(answers)
+    glimpse_checks.the_reward_reaches_the_location_network_alone(**settings)
+
+
+def test_a_location_network_that_nobody_asks_is_refused() -> None:
+    for settings in ({"num_glimpses": 1}, {"policy": "random"}):
+        with pytest.raises(ValueError, match="`location_size` has no effect"):
+            glimpse_model(location_size=6, **settings)
 
 
 def test_the_answer_is_learnt_after_every_glimpse() -> None:
@@ -106,10 +117,10 @@ def test_a_baseline_changes_the_spread_but_not_the_mean() -> None:
     assert with_ < 0.9 * without
 
 
-@pytest.mark.parametrize("answers", ["last", "every"])
-def test_the_whole_model_climbs_the_exact_expected_reward(answers: str) -> None:
+@pytest.mark.parametrize("settings", WAYS)
+def test_the_whole_model_climbs_the_exact_expected_reward(settings: dict[str, Any]) -> None:
     """Two glimpses on one picture: every place of the second, with its probability, against many draws."""
-    glimpse_checks.the_model_estimates_the_exact_gradient(answers)
+    glimpse_checks.the_model_estimates_the_exact_gradient(**settings)
 
 
 def test_in_use_nothing_is_random_and_training_draws() -> None:
@@ -121,8 +132,9 @@ def test_in_use_nothing_is_random_and_training_draws() -> None:
 
 def test_looks_where_the_reward_is() -> None:
     """The answer is in one of four quadrants; which, the middle says."""
-    assert glimpse_checks.error_after_training("learnt", updates=300) < 0.05
-    assert glimpse_checks.error_after_training("random", updates=150) > 0.3
+    assert glimpse_checks.error_after_training(updates=300) < 0.05
+    assert glimpse_checks.error_after_training(updates=300, location_size=32) < 0.05
+    assert glimpse_checks.error_after_training(updates=150, policy="random") > 0.3
 
 
 def test_the_cost_is_that_of_the_glimpses() -> None:
