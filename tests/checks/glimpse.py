@@ -50,6 +50,7 @@ def follows_the_equations(**settings: Any) -> None:
     """Step by step, in plain matrix products."""
     model, batch = glimpse_model(**settings), pictures()
     state, location = torch.zeros(3, 8).double(), torch.zeros(3, 2).double()
+    seen = torch.zeros(0)
     for number in range(3):
         if number and model.eye is None:
             location = torch.tanh(state @ model.locate.weight.T + model.locate.bias).clamp(-1, 1)

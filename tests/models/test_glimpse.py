@@ -16,7 +16,6 @@ from regard.models import glimpse
 from regard.models.glimpse import Sensor
 from regard.protocol import Dimensions
 
-
 WAYS: list[dict[str, Any]] = [{}, {"answers": "every"}, {"location_size": 6}]
 
 

@@ -29,9 +29,11 @@ from regard.models.image_classifier import AttentionPooling
 CUTS = plain(lambda: checks.the_sensor_cuts_out_what_is_there(5, (12, 15)))
 EDGES = plain(checks.every_edge_can_be_seen)
 WHO_LEARNS = plain(checks.the_reward_reaches_the_location_network_alone)
+WHO_LEARNS_WITH_EYES = plain(lambda: checks.the_reward_reaches_the_location_network_alone(location_size=6))
 UNBIASED = plain(lambda: checks.the_estimate_is_unbiased(baseline=0.0))
-EXACT = plain(lambda: checks.the_model_estimates_the_exact_gradient("every"))
+EXACT = plain(lambda: checks.the_model_estimates_the_exact_gradient(answers="every"))
 EQUATIONS = plain(checks.follows_the_equations)
+EQUATIONS_WITH_EYES = plain(lambda: checks.follows_the_equations(location_size=6))
 
 
 def _height_for_both(corners: Any) -> Any:
@@ -71,14 +73,15 @@ def _next(*, state: bool = True, drawn: bool = True, squashed: bool = False) -> 
     """The location network with a detach forgotten, or the density taken of the clamped location."""
 
     def change(_: Any) -> Any:
-        def wrong(self: GlimpseModel, seen: Tensor) -> Any:
-            seen = seen.detach() if state else seen
-            mean = torch.tanh(self.locate(seen))
+        def wrong(self: GlimpseModel, seen: Tensor, core: Tensor, location: Tensor) -> Any:
+            features = core.detach() if state else core
+            features = features if self.eye is None else self.eye(seen, features, location)
+            mean = torch.tanh(self.locate(features)) + (0 if self.eye is None else location)
             place = mean + self.std * torch.randn_like(mean) if self.training else mean
             place = place.detach() if drawn else place
             if squashed:
                 place = place.clamp(-0.3, 0.3)
-            return place.clamp(-1, 1), glimpse.Step(seen, glimpse.log_density(place.detach(), mean, self.std))
+            return place.clamp(-1, 1), glimpse.Step(features, glimpse.log_density(place.detach(), mean, self.std))
 
         return wrong
 
@@ -111,6 +114,11 @@ BUGS = [
     Bug("the edge is repeated, not 0", Sensor, "_part", _edge_repeated, CUTS),
     Bug("coarse scales skip pixels", Sensor, "forward", _every_other_pixel, CUTS),
     Bug("the reward reaches the core", GlimpseModel, "_next", _next(state=False), WHO_LEARNS),
+    Bug("the reward reaches the core through the eye", GlimpseModel, "_next", _next(state=False), WHO_LEARNS_WITH_EYES),
+    Bug("the answer reaches the location through the eye", GlimpseModel, "_next", _next(drawn=False),
+        WHO_LEARNS_WITH_EYES),
+    Bug("the eye names a place, not a step", GlimpseModel, "_next",
+        lambda right: lambda self, seen, state, location: right(self, seen, state, location * 0), EQUATIONS_WITH_EYES),
     Bug("the answer reaches the location", GlimpseModel, "_next", _next(drawn=False), WHO_LEARNS),
     Bug("the location is squashed before its density", GlimpseModel, "_next", _next(squashed=True), EXACT),
     Bug("the deviation is taken for the variance", glimpse, "log_density", _without_the_square, UNBIASED),
@@ -123,7 +131,7 @@ BUGS = [
     Bug("a glimpse is not told where it is", glimpse.GlimpseNetwork, "forward",
         lambda right: lambda self, seen, location: right(self, seen, location * 0), EQUATIONS),
     Bug("in use locations are drawn", GlimpseModel, "_next",
-        lambda right: lambda self, state: right(self.train(), state),
+        lambda right: lambda self, *all_: right(self.train(), *all_),
         plain(lambda: picture_checks.label_says_what_forward_says(glimpse_model()))),
     Bug("filters are turned round", Convolution, "forward", _turned_round,
         plain(convolution_tests.test_the_filter_is_not_turned_round)),
