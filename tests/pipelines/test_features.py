@@ -55,27 +55,67 @@ def test_they_are_what_the_encoder_sees_of_each_pairs_picture(data):
     assert_close(made.validation.pictures(range(2)), made.train.pictures([0, 1]), rtol=0, atol=0)
 
 
-def test_the_encoder_is_asked_once_and_again_only_for_other_weights_or_pictures(data, monkeypatch):
-    built = []
-    build = module._build
-    monkeypatch.setattr(module, "_build", lambda *given: built.append(1) or build(*given))
-    with_features(data, model())
-    with_features(data, model())
-    assert len(built) == 1, "training and validation are the same pictures here, so they are read once"
-    with_features(data, model(seed=1))
-    assert len(built) == 2
+def told(data: Dataset, encoder: captioner.Captioner) -> list[tuple[int, int]]:
+    """The signs of life that are heard while `encoder` reads what it has not read yet."""
+    heard: list[tuple[int, int]] = []
+    with_features(data, encoder, tell=lambda event: heard.append((event.done, event.total)))
+    return heard
+
+
+def test_the_encoder_is_asked_once_and_again_only_for_other_weights_or_pictures(data):
+    assert told(data, model()) == [(0, 5)], "training and validation are the same pictures here, so they are read once"
+    assert told(data, model()) == []
+    assert told(data, model(seed=1)) == [(0, 5)]
     data.train.pixels = data.train.pixels.copy()
-    data.train.pixels[0, 0, 0] += 1
-    with_features(data, model(seed=1))
-    assert len(built) == 3
+    data.train.pixels[3, 0, 0] += 1
+    assert told(data, model()) == [(0, 1)], "four of the five are known"
+    made = with_features(data, model())
+    with torch.inference_mode():
+        expected = model().encoder(data.train.pictures(range(5)))
+    assert_close(made.train.pictures(range(5)), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_set_that_grows_costs_the_new_pictures_and_what_is_kept_of_one_depends_on_no_other(tmp_path):
+    sets = {number: tmp_path / str(number) for number in (2, 5)}
+    for number, folder in sets.items():
+        folder.mkdir()
+        write_scenes(folder / "scenes", number)
+    alone = with_features(prepare(config(sets[5])), model())
+    shared = str(tmp_path / "shared")
+    assert told(prepare(config(sets[2]).model_copy(update={"cache": shared})), model()) == [(0, 2)]
+    grown = prepare(config(sets[5]).model_copy(update={"cache": shared}))
+    assert told(grown, model()) == [(0, 3)]
+    assert torch.equal(with_features(grown, model()).train.pictures(range(5)), alone.train.pictures(range(5)))
+
+
+def test_reading_that_is_broken_off_loses_a_part_at_most(data, monkeypatch):
+    monkeypatch.setattr(module, "PART", 2)
+    monkeypatch.setattr(module, "_EVERY", 1)
+
+    def stop(event: object) -> None:
+        if event.done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        with_features(data, model(), tell=stop)
+    assert told(data, model()) == [(0, 3), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("name", ["regions.npy", "regions.offsets.npy", "files.json"])
+def test_a_damaged_part_is_read_anew(data, tmp_path, name):
+    right = with_features(data, model()).train.pictures(range(5))
+    (path,) = (tmp_path / "cache" / "features").rglob(name)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert told(data, model()) == [(0, 5)]
+    assert torch.equal(with_features(data, model()).train.pictures(range(5)), right)
 
 
 def test_reading_them_is_told_as_it_goes_on(data, monkeypatch):
-    monkeypatch.setattr(module, "BATCH", 2)
-    told = []
-    with_features(data, model(), tell=told.append)
-    assert [(event.done, event.total) for event in told] == [(0, 5), (2, 5), (4, 5)]
-    with_features(data, model(), tell=lambda event: pytest.fail("it is read already"))
+    monkeypatch.setattr(module, "_EVERY", 2)
+    assert told(data, model()) == [(0, 5), (2, 5), (4, 5)]
+    assert told(data, model()) == []
 
 
 def test_a_trained_encoder_gets_its_pictures(data):

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from regard.data.picture_store import PictureStore
 
+Regions = NDArray[np.float16]  # of one picture, (regions, size)
+
 
 class FeatureStore(PictureStore):
-    """The pairs of a `PictureStore`; `regions` (pictures, regions, size) stand in the place of its pixels."""
+    """The pairs of a `PictureStore`; `regions`, those of each picture, stand in the place of its pixels."""
 
-    regions: NDArray[np.float16]
+    regions: Sequence[Regions]
 
     @classmethod
-    def of(cls, store: PictureStore, regions: NDArray[np.float16]) -> "FeatureStore":
+    def of(cls, store: PictureStore, regions: Sequence[Regions]) -> "FeatureStore":
         """The pairs of `store` with these regions, one entry a picture, in the order of `store.names`."""
         made = cls.__new__(cls)
         made.__dict__.update(store.__dict__)
@@ -30,7 +32,7 @@ class FeatureStore(PictureStore):
 
     def pictures(self, numbers: Sequence[int]) -> Float[Tensor, "batch regions size"]:
         """The regions of these places in `names`."""
-        return torch.from_numpy(self.regions[np.asarray(numbers, np.int64)].astype(np.float32))
+        return torch.from_numpy(np.stack([self.regions[number] for number in numbers]).astype(np.float32))
 
     def resample(self, seed: int, epoch: int) -> "FeatureStore":
         """The same: what was read once does not vary."""
