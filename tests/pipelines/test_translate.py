@@ -128,6 +128,11 @@ def test_settings_of_the_model_folder_hold_unless_overridden(tmp_path):
     assert translator.settings(beam_size=7) == search.model_copy(update={"beam_size": 7})
 
 
+def test_a_prefix_that_cannot_be_said_is_refused(translator):
+    with pytest.raises(UsageError, match=r"no output can begin with 'die Žebra': the model's vocabulary lacks Žebra"):
+        translator.translate(LINES[:2], prefixes=["die", "die Žebra"])
+
+
 def test_outputs_begin_with_their_prefixes(translator):
     for each in translator.translate(LINES[:5], prefixes="die Katze"):
         assert each.text.startswith("die Katze")

@@ -170,7 +170,11 @@ class Translator:
 
         Raises:
             DataError: a text holds half a surrogate pair.
+            UsageError: the model cannot say the prefix.
         """
+        unknown = [word for word in prefix.split() if UNK in self.encode_target(word)]
+        if unknown:
+            raise UsageError(f"no output can begin with {prefix!r}: the model's vocabulary lacks {', '.join(unknown)}")
         if not self.reads_source:
             prefix = " ".join(filter(None, (prefix, text)))
         return Request(self.encode_source(text), self.encode_target(prefix), row)
