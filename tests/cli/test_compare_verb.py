@@ -3,10 +3,14 @@
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 
+from cli.test_train import hear_interrupts
 from regard.checkpoint.run_folder import read_card
 from regard.cli.main import run
 from regard.evaluation.metrics import bleu
@@ -81,6 +85,20 @@ def test_a_training_that_fails_ends_the_comparison_with_its_code(toy_recipe, tmp
     words = ["compare", str(toy_recipe), "data.train=[nothing]", "-o", str(tmp_path / "runs")]
     assert run(words) == 3
     assert "was not trained" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_comparison_that_is_told_to_leave_lets_its_training_save(toy_recipe, tmp_path, number, code):
+    words = [str(toy_recipe), "data.test=[validation]", "training.steps=100000", "-o", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "regard", "compare", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts) as process:
+        for line in process.stderr:
+            if line.startswith("step "):
+                break
+        process.send_signal(number)  # to this process alone, as a batch system does
+        assert "the same command goes on from there" in process.stderr.read()
+        assert process.wait() == code
 
 
 def test_another_tokenizer_is_another_comparison(make_run, capsys):

@@ -21,12 +21,12 @@ def start(toy_recipe, *options, **streams):
         [*COMMAND, toy_recipe.name, *options],
         cwd=toy_recipe.parent,
         text=True,
-        preexec_fn=_hear_interrupts if sys.platform != "win32" else None,
+        preexec_fn=hear_interrupts if sys.platform != "win32" else None,
         **{"stdout": subprocess.PIPE, **streams},
     )
 
 
-def _hear_interrupts():
+def hear_interrupts():
     """A shell's job in the background ignores Ctrl-C, and would hand that down; regard respects it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

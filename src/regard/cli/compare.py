@@ -112,7 +112,14 @@ def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
     # A process of its own: the peak of its memory is this system's, and what it leaves behind is nobody's.
     words = ["train", str(recipe), "-o", str(folder), *settings]
     sys.stderr.write(f"regard {shlex.join(words)}\n")
-    code = subprocess.run([sys.executable, "-m", "regard", *words], check=False, stdout=sys.stderr).returncode
+    with subprocess.Popen([sys.executable, "-m", "regard", *words], stdout=sys.stderr) as training:
+        try:
+            code = training.wait()
+        except (KeyboardInterrupt, SystemExit):
+            # Asked to leave: so is the training, which saves what it has; left to itself `Popen` would kill it.
+            training.terminate()
+            training.wait()
+            raise
     if code and code not in _INTERRUPTED:
         sys.stderr.write(f"regard: nothing is compared, because {recipe} was not trained\n")
     return code
