@@ -50,22 +50,27 @@ def with_features(
             "data.picture.shift and data.picture.flip have no effect with a frozen encoder, which reads every picture "
             "once; leave them out, or set model.encoder.frozen=false"
         )
-    cache = cache_folder(dataset.config, dataset.base)
-    stores = [_read(store, encoder, cache, tell) for store in (dataset.train, dataset.validation) if store is not None]
+    assert isinstance(dataset.train, PictureStore), "a model that sees is given pictures"
+    key = hashlib.sha256(f"{FORMAT} {fingerprint(encoder)} {dataset.train.encoding.reader.fingerprint}".encode())
+    folder = cache_folder(dataset.config, dataset.base) / "features" / key.hexdigest()[:32]
+    known = _known(folder)
+    stores = [
+        _read(store, encoder, folder, known, tell) for store in (dataset.train, dataset.validation) if store is not None
+    ]
     return dataset._replace(train=stores[0], validation=stores[1] if len(stores) > 1 else None)
 
 
-def _read(store: object, encoder: nn.Module, cache: Path, tell: Callable[[Preparing], None]) -> FeatureStore:
+def _read(
+    store: object, encoder: nn.Module, folder: Path, known: dict[str, Regions], tell: Callable[[Preparing], None]
+) -> FeatureStore:
+    """The regions of all pictures of `store`; those that are not `known` are read, kept in `folder`, and known then."""
     assert isinstance(store, PictureStore), "a model that sees is given pictures"
-    key = hashlib.sha256(f"{FORMAT} {fingerprint(encoder)} {store.encoding.reader.fingerprint}".encode())
-    folder = cache / "features" / key.hexdigest()[:32]
     names = [hashlib.sha256(pixels.tobytes()).hexdigest() for pixels in store.pixels]
-    known = _known(folder)
     first = {name: number for number, name in reversed(list(enumerate(names))) if name not in known}
     reading = _Reading(store, encoder, names, sorted(first.values()), tell)
     for start in range(0, len(first), PART):
-        known |= open_cached(
-            folder / reading.key(start), open_folder=_open, build=functools.partial(reading.build, start)
+        known.update(
+            open_cached(folder / reading.key(start), open_folder=_open, build=functools.partial(reading.build, start))
         )
     return FeatureStore.of(store, [known[name] for name in names])
 
