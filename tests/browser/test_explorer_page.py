@@ -92,6 +92,19 @@ def test_the_beginning_can_be_edited(page, translator):
     assert said(page).startswith("die Katze")
 
 
+def test_a_beginning_that_cannot_be_said_is_refused_and_what_was_seen_stays(page):
+    before = said(page)
+    prefix = page.locator(".prefix input")
+    prefix.fill("die Žebra")
+    prefix.press("Enter")
+    expect(page.locator(".error[role=alert]")).to_contain_text("the model's vocabulary lacks Žebra")
+    assert said(page) == before
+    prefix.fill("die Katze")
+    prefix.press("Enter")
+    expect(page.locator(".error[role=alert]")).to_have_count(0)
+    expect(output(page)).to_contain_text("die Katze")
+
+
 def test_the_tree_keeps_dead_branches_and_says_why_they_died(page):
     page.wait_for_selector(".tree .node.dead")
     page.locator(".tree .node.dead").first.hover()

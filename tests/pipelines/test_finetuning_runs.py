@@ -13,6 +13,7 @@ from checks.runs import logged
 from regard.checkpoint.model_folder import load_model
 from regard.cli import main
 from regard.pipelines.fit import fit
+from regard.pipelines.trace import trace_sentence
 from regard.recipe import Recipe
 
 LANGUAGE_MODEL = """\
@@ -93,6 +94,9 @@ def test_a_language_model_goes_on_from_a_text_and_says_how_probable_texts_are(fo
     assert "perplexity" in done.err
     streamed = "".join(regard.load(folder / "lm").stream("a b", beam_size=1))
     assert streamed.startswith("a b")
+    translator = regard.load(folder / "lm")
+    assert trace_sentence(translator, "b c", prefix="a").prefix == list(translator.request("b c", prefix="a").prefix)
+    assert trace_sentence(translator, "a B c", prefix=[]).prefix == translator.vocabularies.target.encode("a b c")
 
 
 def test_what_is_frozen_is_the_language_model_s_and_so_is_the_tokenizer(folder):

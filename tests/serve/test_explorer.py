@@ -91,6 +91,10 @@ def test_leaving_words_out_and_taking_the_page_along(client):
         ({"text": "a", "model": "none"}, "there is no such model; there are tiny, lstm"),
         ({"text": "a", "prefix": [0]}, "not ids of words"),
         ({"text": "a", "prefix": [10**6]}, "not ids of words"),
+        (
+            {"text": "a", "prefix": "die Žebra"},
+            "no output can begin with 'die Žebra': the model's vocabulary lacks Žebra",
+        ),
         ({"text": "a", "search": {"beam_size": 1000}}, "beam_size"),
         ({"text": "a", "search": {"temperature": 0}}, "temperature"),
         ({"text": "a", "search": {"temperature": 2}}, "no effect without `sampling"),
@@ -211,6 +215,7 @@ def test_a_captioner_obeys_prefix_override_and_search(seeing):
         if each["token"] not in (2, plain["ids"]["target"][0])
     )
     assert look(seeing, "captioner", prefix=[other]).json()["ids"]["target"][0] == other
+    assert "no output can begin with" in look(seeing, "captioner", prefix="Žebra").json()["error"]
     regions = plain["picture"]["rows"] * plain["picture"]["columns"]
     row = [0.0] * (regions - 1) + [1.0]
     given = {"site": plain["sites"][0]["name"], "head": 0, "query": 1, "weights": row}

@@ -6,9 +6,13 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
+from regard.data.abstract_tokenizer import Tokenizer
 from regard.data.batching import pad
+from regard.data.text import clean_line
 from regard.decoding.search import Hypothesis, SearchConfig, search, stream
+from regard.errors import UsageError
 from regard.protocol import Decodable
+from regard.symbols import UNK
 
 BATCH_SIZE = 32
 # Positions (sentences * longest source) that a batch of one beam may have, whatever the batch size.
@@ -27,6 +31,20 @@ class Request(NamedTuple):
     source: Sequence[int] | Tensor
     prefix: Sequence[int] = ()
     row: int = 0
+
+
+def prefix_ids(target: Tokenizer, prefix: str, text: str = "") -> list[int]:
+    """The ids that outputs begin with: of the words `prefix`, and of a `text` that is gone on from.
+
+    Raises:
+        DataError: `prefix` or `text` holds half a surrogate pair.
+        UsageError: the vocabulary lacks a word of `prefix`, which no output could have.
+    """
+    unknown = [word for word in clean_line(prefix).split() if UNK in target.encode(word)]
+    if unknown:
+        raise UsageError(f"no output can begin with {prefix!r}: the model's vocabulary lacks {', '.join(unknown)}")
+    words = " ".join(filter(None, (prefix, text)))
+    return target.encode(clean_line(words)) if words else []
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from regard.decoding.trace import Choice, Trace
 from regard.errors import DataError, UsageError
 from regard.layers.experts import Routing
 from regard.pipelines.caption import Captioner, Pixels
+from regard.pipelines.generate import prefix_ids
 from regard.pipelines.rescore import rescore
 from regard.pipelines.translate import Translator
 from regard.protocol import Batch, Decodable, Model, State
@@ -138,11 +139,12 @@ def trace_sentence(
 ) -> SentenceTrace:
     """Translate `text` and keep everything; with `target`, look at that output instead of searching for one.
 
-    The output begins with `prefix` (words, or ids without `BOS`). With `override`, one row of one attention is as
-    given, in the search and in the replay alike. `settings` are those of the search.
+    The output begins with `prefix`: words, or ids without `BOS` (which a model that goes on from `text` takes in its
+    place). With `override`, one row of one attention is as given, in the search and in the replay alike. `settings`
+    are those of the search.
 
     Raises:
-        UsageError: a setting is wrong, or the overridden row is not there.
+        UsageError: a setting is wrong, the model cannot say the prefix, or the overridden row is not there.
         DataError: `text` is blank, or longer than the model reads; its output is empty.
     """
     model = translator.loaded[0].model
@@ -154,9 +156,8 @@ def trace_sentence(
     config = translator.settings(**settings)
     tensor = pad([source])
     check_override(model, override)
-    said = translator.encode_target(prefix) if isinstance(prefix, str) else list(prefix)
-    if not translator.reads_source:
-        said = said or translator.encode_target(text)
+    words, ids = (prefix, []) if isinstance(prefix, str) else ("", list(prefix))
+    said = ids or translator.prefix_ids(text, words)
     if target is None:
         found = _look(model, tensor, config, said, override)
     else:
@@ -178,11 +179,11 @@ def trace_picture(
     """Say what a picture shows and keep everything; the keys are its regions, row after row, and `source` is empty.
 
     Raises:
-        UsageError: a setting is wrong, or the overridden row is not there.
+        UsageError: a setting is wrong, the model cannot say the prefix, or the overridden row is not there.
     """
     check_override(captioner.model, override)
     source = captioner.reader.tensor(pixels[None])
-    said = captioner.vocabularies.target.encode(prefix) if isinstance(prefix, str) else list(prefix)
+    said = prefix_ids(captioner.vocabularies.target, prefix) if isinstance(prefix, str) else list(prefix)
     return _look(captioner.model, source, captioner.settings(**settings), said, override)
 
 

@@ -20,7 +20,7 @@ from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
 from regard.pipelines.dictionary import replaced
-from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate
+from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate, prefix_ids
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
 from regard.protocol import Decodable, Labeller
@@ -172,12 +172,16 @@ class Translator:
             DataError: a text holds half a surrogate pair.
             UsageError: the model cannot say the prefix.
         """
-        unknown = [word for word in prefix.split() if UNK in self.encode_target(word)]
-        if unknown:
-            raise UsageError(f"no output can begin with {prefix!r}: the model's vocabulary lacks {', '.join(unknown)}")
-        if not self.reads_source:
-            prefix = " ".join(filter(None, (prefix, text)))
-        return Request(self.encode_source(text), self.encode_target(prefix), row)
+        return Request(self.encode_source(text), self.prefix_ids(text, prefix), row)
+
+    def prefix_ids(self, text: str, prefix: str = "") -> list[int]:
+        """The ids that outputs for `text` begin with; a model that reads no source goes on from `text` itself.
+
+        Raises:
+            DataError: a text holds half a surrogate pair.
+            UsageError: the model cannot say the prefix.
+        """
+        return prefix_ids(self.vocabularies.target, prefix, "" if self.reads_source else text)
 
     def result(
         self, text: str, request: Request, hypotheses: Sequence[Hypothesis], config: SearchConfig
@@ -243,8 +247,7 @@ class Translator:
         if len(source) > self.longest:
             raise UsageError(f"the text has {len(source)} pieces, but the model reads {self.longest} at most")
         ids, said = list[int](), ""
-        prefix = [] if self.reads_source else self.encode_target(text)
-        for token in self.engine.stream(Request(source, prefix, row), config):
+        for token in self.engine.stream(Request(source, self.prefix_ids(text), row), config):
             ids.append(token)
             now = self.vocabularies.target.decode(ids)
             # A character may need several tokens; until it is whole, it is not said.
