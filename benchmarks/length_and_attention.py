@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("tasks", nargs="*", metavar="TASK", default=["copy", "reverse"])
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for task in arguments.tasks:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)

@@ -2,9 +2,9 @@
 
     python recipes/question_text.py DATA questions
 
-DATA has chat-self-dialogue/, tatoeba/ and text-classification/trec/. questions/trec.txt gets the training questions of
-TREC, without their labels; questions/text.txt gets them too, with every question of the other corpora and every fourth
-of their other sentences. questions/trec-few.txt gets a hundred training questions with their labels, and
+DATA has chat-self-dialogue/, tatoeba/, text-classification/trec/, and what recipes/english_text.py reads.
+questions/trec.txt gets the training questions of TREC, without their labels; questions/text.txt gets them too, with
+every question of the talk, every fourth of its other sentences, and all of news and encyclopedia. questions/trec-few.txt gets a hundred training questions with their labels, and
 questions/trec-few-validation.txt five hundred others. Needs nothing but Python.
 """
 
@@ -14,6 +14,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from english_text import sentences
 
 _APART = re.compile(r"(n't|'(?:s|m|d|re|ve|ll))(?![\w])|([^\w\s'])|((?<![\w])'|'(?![\w]))")
 _STRAIGHT = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
@@ -46,6 +48,14 @@ def chosen(texts: Iterator[str]) -> Iterator[str]:
                 yield spaced
 
 
+def told(data: Path) -> Iterator[str]:
+    """What news and an encyclopedia say: the words that questions ask for, and that talk seldom has."""
+    for sentence in sentences(data):
+        spaced = apart(sentence)
+        if 3 <= len(spaced.split()) <= 40:
+            yield spaced
+
+
 def main(data: Path, folder: Path) -> None:
     """Write the files."""
     with (data / "text-classification/trec/train.txt").open(encoding="utf-8") as file:
@@ -57,6 +67,7 @@ def main(data: Path, folder: Path) -> None:
     )
     questions = [line.partition(" ")[2].lower() for line in labelled]
     others = list(chosen(sentence for source in sources for sentence in source))
+    others += dict.fromkeys(told(data))
     drawn = random.Random(1).sample(labelled, FEW + 500)
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in (

@@ -234,13 +234,25 @@ def test_nothing_to_learn_from_is_said(kind: str, texts: list[str]) -> None:
     [
         {"kind": "words", "sampling": 0.1},
         {"kind": "characters", "size": 50},
-        {"kind": "bpe", "lowercase": True},
+        {"kind": "symbols", "lowercase": True},
         {"kind": "unigram", "min_frequency": 2},
     ],
 )
 def test_a_setting_without_effect_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="has no effect"):
         TokenizerConfig.model_validate(given)
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+def test_subwords_without_case_read_all_cases_alike(kind: str) -> None:
+    folded, cased = learnt(kind, lowercase=True), learnt(kind)
+    again = SentencePieceTokenizer(folded.to_bytes())
+    for tokenizer in (folded, again):
+        assert tokenizer.encode("DER HUND Läuft") == tokenizer.encode("der Hund läuft")
+        assert tokenizer.decode(tokenizer.encode("DER HUND Läuft")) == "der hund läuft"
+    assert cased.encode("der Hund") != cased.encode("der hund")
+    with pytest.raises(ValueError, match="`lowercase` is a part of normalization nfkc"):
+        TokenizerConfig.model_validate({"kind": kind, "lowercase": True, "normalization": "none"})
 
 
 def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _EFFECTS = {
     "byte_fallback": SUBWORD_KINDS,
     "normalization": SUBWORD_KINDS,
     "min_frequency": ("characters", "words", "symbols"),
-    "lowercase": ("characters", "words"),
+    "lowercase": ("unigram", "bpe", "characters", "words"),
     "until": ("labels",),
 }
 
@@ -53,6 +53,8 @@ class TokenizerConfig(Config):
         for name, kinds in _EFFECTS.items():
             if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` has no effect on kind `{self.kind}`, only on {', '.join(kinds)}")
+        if self.lowercase and self.normalization == "none":
+            raise ValueError("`lowercase` is a part of normalization nfkc; leave out `normalization: none`")
         return self
 
 

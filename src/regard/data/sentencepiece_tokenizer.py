@@ -15,6 +15,8 @@ from regard.symbols import BOS, EOS, NAMES, PAD, UNK
 
 SPACE = "▁"
 
+_RULES = {("nfkc", False): "nmt_nfkc", ("nfkc", True): "nmt_nfkc_cf", ("none", False): "identity"}
+
 # sentencepiece has one seed for the whole process: seeding and sampling must not be torn apart by another thread.
 _SEED_LOCK = threading.Lock()
 
@@ -107,7 +109,7 @@ def learn_subwords(config: TokenizerConfig, texts: Iterable[str]) -> SentencePie
             vocab_size=config.size,
             character_coverage=config.character_coverage,
             byte_fallback=config.byte_fallback,
-            normalization_rule_name="nmt_nfkc" if config.normalization == "nfkc" else "identity",
+            normalization_rule_name=_RULES[config.normalization, config.lowercase],
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
@@ -167,7 +169,7 @@ def _open(model: bytes, origin: str) -> Any:
     if ids != (PAD, UNK, BOS, EOS):
         raise ModelError(
             f"{origin} has the special ids <pad>, <unk>, <s>, </s> = {', '.join(map(str, ids))}, not 0, 1, 2, 3: "
-            "it was not made by regard; import its model with `regard import`"
+            "it was not made by regard"
         )
     if not processor.is_unknown(UNK) or not all(processor.is_control(identity) for identity in SPECIAL):
         raise ModelError(f"{origin} is damaged: one of its ids 0, 1, 2, 3 is a piece that a text could produce")
