@@ -4,6 +4,7 @@ python benchmarks/training_speed.py                                        # sma
 python benchmarks/training_speed.py --shape base --threads 2 --tricks none
 python benchmarks/training_speed.py --peer "hf=python hf_train.py --bf16 --attn eager --steps 8"
 
+The limit is what remains if a step were nothing but its matrix products in float32: no float32 toolkit passes it.
 Every measurement is a process of its own; rounds are interleaved, so that a busy machine hurts all alike.
 A peer is any command whose last RESULT line is JSON with `tok_cpu_s` (tokens per CPU-second), and `tok_s` and
 `rss_mb` where it has them; it finds OMP_NUM_THREADS and PEERS_THREADS set. One that fails is told and left out.
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--tricks", choices=["each", "none"], default="each", help="switch each off in its turn")
     parser.add_argument("--no-plain", action="store_true", help="without the plain torch loops: regard and peers alone")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
-    parser.add_argument("--worker", choices=["regard", "plain"], help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=["regard", "plain", "products"], help=argparse.SUPPRESS)
     parser.add_argument("--without", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -73,7 +74,7 @@ def _jobs(options: argparse.Namespace) -> dict[str, list[str]]:
         words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in settings]
         return [sys.executable, __file__, f"--worker={kind}", *words, f"--without={','.join(without)}"]
 
-    jobs = {"regard": worker("regard")}
+    jobs = {"regard": worker("regard"), "its products alone, fp32": worker("products")}
     if not options.no_plain:
         jobs |= {
             "plain torch, bf16": worker("plain"),
@@ -112,6 +113,8 @@ def _work(options: argparse.Namespace) -> dict[str, Any]:
 
     without = set(options.without.split(",")) - {""}
     torch.set_num_threads(options.threads)
+    if options.worker == "products":
+        return _products_alone(options)
     if options.worker == "regard":
         if "products" in without:
             numerics.choose_matrix_products = lambda: "highest"  # type: ignore[assignment]
@@ -158,6 +161,27 @@ def _regard_steps(options: argparse.Namespace, without: set[str]) -> Iterator[tu
     for event in train(model, batches, config, evaluate=lambda model, step: {"loss": 0.0}, state=state):
         if isinstance(event, Step):
             yield event.num_target_tokens, event.seconds
+
+
+def _products_alone(options: argparse.Namespace) -> dict[str, Any]:
+    """What float32 allows: as if nothing but the counted products were done, at the speed of one large product."""
+    import torch
+    from torch.nn import functional
+
+    from regard.protocol import Dimensions
+
+    rows, weights = torch.randn(options.batch_tokens, 256), torch.randn(1024, 256)
+    times = []
+    for _ in range(200):
+        started = time.process_time()
+        functional.linear(rows, weights)
+        times.append(time.process_time() - started)
+    speed = 2 * rows.numel() * len(weights) / statistics.median(times)
+    model = _regard_model(options.shape, Dimensions(VOCABULARY, VOCABULARY, shared=True))
+    epoch = _batches(options.batch_tokens, bucketed=True).epoch(0)
+    batches = [epoch[number] for number in range(options.warm, options.warm + options.steps)]
+    operations = sum(3 * model.flops(batch) for batch in batches)  # backward does twice what forward does
+    return {"tok_cpu_s": sum(batch.num_target_tokens for batch in batches) * speed / operations}
 
 
 def _plain_steps(options: argparse.Namespace, without: set[str]) -> Iterator[tuple[int, float]]:

@@ -4,8 +4,9 @@
 
 DATA has chat-self-dialogue/, tatoeba/, text-classification/trec/, and what recipes/english_text.py reads.
 questions/trec.txt gets the training questions of TREC, without their labels; questions/text.txt gets them too, with
-every question of the talk, every fourth of its other sentences, and all of news and encyclopedia. questions/trec-few.txt gets a hundred training questions with their labels, and
-questions/trec-few-validation.txt five hundred others. Needs nothing but Python.
+every question of the talk, every fourth of its other sentences, and all of news and encyclopedia.
+questions/trec-few.txt gets a hundred training questions with their labels, and questions/trec-few-validation.txt five
+hundred others. Needs nothing but Python.
 """
 
 import gzip
