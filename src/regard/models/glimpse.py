@@ -196,23 +196,24 @@ class GlimpseModel(Model):
     def _look(self, pictures: Pictures, record: AttentionRecord | None) -> tuple[list[Tensor], list[Step]]:
         """The state (batch, size) after every glimpse, and the steps that were drawn."""
         like = pictures if isinstance(pictures, Tensor) else self.readout.weight
-        location = like.new_zeros(pictures.shape[0], 2)
-        state = like.new_zeros(pictures.shape[0], self.from_state.in_features)
         anywhere = self._anywhere(pictures) if self.policy == "random" else None
-        seen, states, steps = like.new_zeros(0), [], []
-        for number in range(self.num_glimpses):
-            if anywhere is not None:
-                location = anywhere[:, number]
-            elif number:
-                location, step = self._next(seen, state, location)
-                steps.append(step)
+        location = like.new_zeros(pictures.shape[0], 2) if anywhere is None else anywhere[:, 0]
+        state = like.new_zeros(pictures.shape[0], self.from_state.in_features)
+        states, steps = list[Tensor](), list[Step]()
+        for number in range(1, self.num_glimpses + 1):
             seen = self.sensor(pictures, location).flatten(1)
-            glimpse = self.glimpse(seen, location)
-            state = functional.relu(self.from_state(state) + self.from_glimpse(glimpse))
+            state = functional.relu(self.from_state(state) + self.from_glimpse(self.glimpse(seen, location)))
             states.append(state)
             if record is not None:
                 sides = pictures.shape[-2], pictures.shape[-1]
                 record.add_glimpse(self.sensor.boxes(sides, location), self.readout(state))
+            if number == self.num_glimpses:
+                break
+            if anywhere is None:
+                location, step = self._next(seen, state, location)
+                steps.append(step)
+            else:
+                location = anywhere[:, number]
         return states, steps
 
     def _next(self, seen: Tensor, state: Tensor, location: Locations) -> tuple[Locations, Step]:
