@@ -10,7 +10,7 @@ from checks.making import UNSHARED
 from checks.text_classifier import texts
 from checks.ulmfit import ulmfit_model
 from regard.errors import UsageError
-from regard.models import text_classifier, ulmfit
+from regard.models import language_model, text_classifier, ulmfit
 from regard.protocol import Decodable, Dimensions, Labeller
 from regard.training.finetuning import FinetuningConfig, groups_of, scales
 from regard.training.schedule import Slanted, learning_rate
@@ -62,6 +62,18 @@ def test_the_slanted_triangle():
     assert rate(0.0) == rate(1.0) == pytest.approx(0.01 / 32)
     assert rate(0.1) == pytest.approx(0.01)
     assert rate(0.05) == pytest.approx(0.01 * (1 + 31 / 2) / 32) == pytest.approx(rate(0.55))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_language_model_has_parts_too_and_a_matrix_that_serves_both_ends_is_in_one(tied):
+    model = language_model.build(language_model.Config(tied=tied), Dimensions(9, 9))
+    parts = groups_of(model)
+    found = [parameter for part in parts for parameter in part]
+    assert len(found) == len(set(found)) == len(list(model.parameters()))
+    first, second, top = parts
+    assert first == list(model.reader.layers[0].parameters())
+    assert second == list(model.reader.layers[1].parameters())
+    assert any(parameter is model.readout.weight for parameter in top)
 
 
 def test_a_model_without_parts_is_refused():

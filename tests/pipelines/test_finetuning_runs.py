@@ -99,6 +99,16 @@ def test_a_language_model_goes_on_from_a_text_and_says_how_probable_texts_are(fo
     assert trace_sentence(translator, "a B c", prefix=[]).prefix == translator.vocabularies.target.encode("a b c")
 
 
+def test_a_language_model_goes_on_with_other_texts_its_parts_at_rates_of_their_own(folder):
+    settings = ["training.finetuning={decay: 2.6, unfreeze: all}", "training.schedule={kind: slanted}"]
+    words = ["train", str(folder / "lm.yaml"), *settings, f"training.start_from={folder / 'lm'}", "--quiet"]
+    assert main.run([*words, "-o", str(folder / "second")]) == 0
+    before, after = reader(folder / "lm"), reader(folder / "second")
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+    losses = [[each["loss"] for each in logged(folder / name) if each["event"] == "step"] for name in ("lm", "second")]
+    assert losses[1][0] < losses[0][0]  # it began with what the other one knew
+
+
 def test_what_is_frozen_is_the_language_model_s_and_so_is_the_tokenizer(folder):
     assert finetune(folder, "last", "training.finetuning.unfreeze=last", "training.epochs=1") == 0
     before, after = reader(folder / "lm"), reader(folder / "last")

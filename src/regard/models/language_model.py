@@ -65,6 +65,12 @@ class LanguageModel(Model):
         self.alpha = alpha
         self.beta = beta
 
+    @property
+    def groups(self) -> list[list[nn.Module]]:
+        """The parts that may learn at rates of their own: the layers, and on top the words, which V shares if tied."""
+        layers: list[list[nn.Module]] = [[layer] for layer in self.reader.layers]
+        return [*layers, [self.reader.embedding, self.readout]]
+
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Every next token from those before it; while training with the penalties AR and TAR."""
         read = self.reader(batch.decoder_input)

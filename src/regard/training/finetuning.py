@@ -41,8 +41,11 @@ def groups_of(model: nn.Module) -> list[list[nn.Parameter]]:
         UsageError: the model has no such parts.
     """
     if not isinstance(model, Grouped):
-        raise UsageError("training.finetuning is for models that have parts of their own rates, such as ulmfit")
-    return [[parameter for module in group for parameter in module.parameters()] for group in model.groups]
+        raise UsageError(
+            "training.finetuning is for models that have parts of their own rates: language_model and ulmfit"
+        )
+    # One matrix may serve two modules of a part.
+    return [list(dict.fromkeys(each for module in group for each in module.parameters())) for group in model.groups]
 
 
 def scales(config: FinetuningConfig, num_groups: int) -> list[float]:
