@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from shown_models import save
 
 from regard.pipelines.trace import trace_sentence
@@ -17,6 +18,7 @@ from regard.pipelines.translate import load
 from regard.show.document import document, with_details
 from regard.show.page import FOLDER, page
 from regard.show.terminal import lesson_text
+from regard.symbols import EOS
 
 TEXT = "ein mann spielt gitarre"
 HOSTILE = '</script><img src=x onerror=alert(1)> /*TRACE*/ /*MODULES*/ "&$x$'
@@ -117,6 +119,33 @@ def test_answers_are_those_of_the_tensors(trace, whole):
     assert lesson(whole, "Cross entropy")["question"]["answer"] == pytest.approx(perplexity)
     own = trace.sites["decoder.0.self"].scores[0, place["step"]]
     assert lesson(whole, "Masking")["question"]["answer"] == (own == -math.inf).sum().item()
+
+
+def test_lessons_of_an_empty_output_stay_within_it(tmp_path):
+    translator = load(save(tmp_path / "mute", "seq2seq", score="dot", encoder_size=16, decoder_size=16))
+    torch.nn.init.constant_(translator.loaded[0].model.readout.bias[EOS : EOS + 1], 99.0)
+    made = document(translator, trace_sentence(translator, TEXT), text=TEXT)
+    assert made["translation"] == ""
+    for each in made["lessons"]:
+        assert min(each["place"]["step"], each["place"]["key"]) >= 0
+        assert "step 0" not in each["question"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "equation"),
+    [
+        ("transformer", {}, "p(y) = softmax(V s)"),
+        ("convs2s", {}, "p(y) = softmax(V s)"),
+        ("seq2seq", {"score": "dot", "encoder_size": 16, "decoder_size": 16}, "p(y) = softmax(V f([a; s]))"),
+        ("gnmt", {"size": 16, "encoder_layers": 3, "decoder_layers": 3}, "p(y) = softmax(V f([a; s]))"),
+    ],
+)
+def test_how_the_context_becomes_logits_is_said_of_each_kind_as_it_is(tmp_path, kind, settings, equation):
+    translator = load(save(tmp_path / kind, kind, **settings))
+    made = document(translator, trace_sentence(translator, TEXT), text=TEXT)
+    found = lesson(made, "logits")
+    assert found["equation"] == equation
+    assert ("is added to the decoder's state" in found["lines"][0]) == ("[a; s]" not in equation)
 
 
 def test_lessons_are_readable_in_a_terminal_and_their_answers_come_last(whole):

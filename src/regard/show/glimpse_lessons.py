@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from regard.pipelines.trace import SentenceTrace
-from regard.show.lessons import Lesson, Place, Question, as_data
+from regard.show.lesson import Lesson, Place, Question, as_data
 
 
 def glimpse_lessons(trace: SentenceTrace, labels: Sequence[str]) -> list[dict[str, Any]]:

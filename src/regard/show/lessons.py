@@ -1,18 +1,18 @@
 """Ten lessons: the lecture's equations, one after the other, worked with the numbers of one sentence.
 
-A lesson is plain data, the same for the page (which moves to its `place`) and for `regard show --explain`. Each ends in
-a question; its answer comes from the very tensors, so that whoever reads can be told whether it is right.
+Each ends in a question; its answer comes from the very tensors, so that whoever reads can be told whether it is right.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from regard.layers.positional_encoding import sinusoids
 from regard.pipelines.trace import Seen, SentenceTrace
+from regard.show.lesson import Lesson, Panel, Place, Question, as_data
 from regard.show.sentence import Side
 from regard.training.information import entropy, js_divergence, kl_divergence
 
@@ -20,35 +20,6 @@ SHOWN = 3  # summands, components and words that are written out
 INTERESTING = 0.75  # a weight: where it is 1, there is little to be seen of a softmax
 LARGEST_EXPONENT = 30.0  # beyond it the greatest score is taken away before exp, whose numbers nobody could read
 OPTIONS = 5  # of a question with words to choose from
-
-
-class Place(NamedTuple):
-    """What the page shows beside a lesson: an attention, its head, a step, a key, and the panel to look at."""
-
-    site: str | None
-    head: int
-    step: int
-    key: int
-    panel: Literal["map", "arithmetic", "heads", "step", "tree"]
-
-
-class Question(NamedTuple):
-    """A question and its answer: a number (right within `tolerance`) or one of `options`."""
-
-    text: str
-    answer: float | str
-    tolerance: float = 0.0
-    options: Sequence[str] = ()
-
-
-class Lesson(NamedTuple):
-    """One step of the lecture: what it is called, its equation, the same with numbers, and a question."""
-
-    title: str
-    equation: str
-    lines: list[str]
-    question: Question
-    place: Place
 
 
 class View(NamedTuple):
@@ -81,7 +52,7 @@ class View(NamedTuple):
         projected = summands is not None and summands.energy is None and summands.scale != 1
         return ("q", "k", "v") if projected else ("s", "h", "h")
 
-    def place(self, panel: Literal["map", "arithmetic", "heads", "step", "tree"]) -> Place:
+    def place(self, panel: Panel) -> Place:
         """The view's own cell."""
         return Place(self.site, self.head, self.step, self.key, panel)
 
@@ -103,11 +74,6 @@ def label_lessons(trace: SentenceTrace, *, source: Side, target: Side) -> list[d
     view = _view(trace, source, target, target)
     made = [] if view is None else [lesson(view) for lesson in ABOUT_LABELS]
     return as_data([*made, _information(trace, target.pieces)])
-
-
-def as_data(made: Sequence[Lesson]) -> list[dict[str, Any]]:
-    """Lessons as what JSON can hold."""
-    return [each._asdict() | {"question": each.question._asdict(), "place": each.place._asdict()} for each in made]
 
 
 def _view(trace: SentenceTrace, source: Side, target: Side, said: Side) -> View | None:
@@ -217,13 +183,9 @@ def _logits(view: View) -> Lesson:
     step, said = view.trace.steps[number], view.target[number]
     size = view.seen.context.size(0) * view.seen.context.size(-1)
     gap = step.alternatives[0].log_prob - step.alternatives[1].log_prob
+    equation, way = _way_to_logits(view)
     lines = [
-        f"The context a has {size} numbers here. "
-        + (
-            "It becomes one logit a label."
-            if view.trace.search is None
-            else "With the decoder's own state it becomes one logit a token."
-        ),
+        f"The context a has {size} numbers here. {way}",
         f"z(“{said}”) = {_number(step.logit)}, log Σ exp(z) = {_number(step.log_total)}.",
         f"p(“{said}”) = exp({_number(step.logit)} − {_number(step.log_total)}) = {_number(math.exp(step.log_prob))}.",
         f"The best and the second best differ by {_number(gap)} in their logits.",
@@ -232,7 +194,22 @@ def _logits(view: View) -> Lesson:
         "How many times as probable is the best as the second best?", math.exp(gap), 0.05 * math.exp(gap)
     )
     place = view.place("step")._replace(step=number)
-    return Lesson("[a; s], logits, probabilities", "p(y) = softmax(V [a; s])", lines, question, place)
+    return Lesson("Context, logits, probabilities", equation, lines, question, place)
+
+
+def _way_to_logits(view: View) -> tuple[str, str]:
+    """What becomes of the context. An attention in a stack of layers, `decoder.1.cross`, adds it to what passes."""
+    if view.trace.search is None:
+        return "p(y) = softmax(V f(a))", "Through f, hidden layers if there are any, it becomes one logit a label."
+    if view.site.split(".")[1].isdigit():
+        return "p(y) = softmax(V s)", (
+            "It is added to the decoder's state, passes the layers above, and the top state s becomes one logit for "
+            "each token."
+        )
+    return "p(y) = softmax(V f([a; s]))", (
+        "The decoder reads it beside its own state, [a; s]. f is what lies between them and the logits: a layer, "
+        "tanh(W_c [a; s]), in Luong et al. (2015); elsewhere more of them."
+    )
 
 
 def _query_key_value(view: View) -> Lesson:
@@ -287,7 +264,7 @@ def _heads(view: View) -> Lesson:
 
 def _mask(view: View) -> Lesson:
     own = [site for site in view.trace.sites if site.startswith("decoder") and site.endswith(".self")]
-    number, length = min(view.step, len(view.target) - 2), len(view.target)
+    number, length = max(0, min(view.step, len(view.target) - 2)), len(view.target)
     if own:
         scores = view.trace.sites[own[0]].scores[0, number]
         lines = [

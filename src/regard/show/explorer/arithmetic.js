@@ -36,7 +36,7 @@ const sub = (name, index) => html`<msub><mi>${name}</mi><mi>${index}</mi></msub>
 /** The lecture's letters: s, h and a of attention to states; q, k and v where both are projections. */
 const LETTERS = { scaled: ["q", "k", "v"], dot: ["s", "h", "h"], additive: ["s", "h", "h"] };
 
-function Formula({ which, form, labels }) {
+function Formula({ which, form, state }) {
   const [query, key, value] = LETTERS[form], e = sub("e", "i"), alpha = sub("α", "i");
   const h = html`<msub class="key"><mi>${key}</mi><mi>i</mi></msub>`, v = html`<msub class="key"><mi>${value}</mi><mi>i</mi></msub>`, s = html`<mi class="query">${query}</mi>`;
   const formulas = {
@@ -45,9 +45,16 @@ function Formula({ which, form, labels }) {
     additive: html`${e}<mo>=</mo><mi>v</mi><mo>·</mo><mi>tanh</mi><mo>(</mo><msub><mi>W</mi><mn>1</mn></msub>${h}<mo>+</mo><msub><mi>W</mi><mn>2</mn></msub>${s}<mo>)</mo>`,
     softmax: html`${alpha}<mo>=</mo><mfrac><mrow><mi>exp</mi><mo>(</mo>${e}<mo>)</mo></mrow><mrow><munder><mo>∑</mo><mi>j</mi></munder><mi>exp</mi><mo>(</mo>${sub("e", "j")}<mo>)</mo></mrow></mfrac>`,
     sum: html`<mi>a</mi><mo>=</mo><munder><mo>∑</mo><mi>i</mi></munder>${alpha}${v}`,
-    output: html`<mi>p</mi><mo>=</mo><mi>softmax</mi><mo>(</mo><mi>V</mi>${labels ? html`<mi>a</mi>` : html`<mo>[</mo><mi>a</mi><mo>;</mo><mi class="query">s</mi><mo>]</mo>`}<mo>)</mo>`,
+    output: html`<mi>p</mi><mo>=</mo><mi>softmax</mi><mo>(</mo><mi>V</mi>${state}<mo>)</mo>`,
   };
   return html`<math>${formulas[which === "score" ? form : which]}</math>`;
+}
+
+/** What is read out. One attention of a stack of layers is added to what passes it; else the decoder reads the context beside its state. */
+function readOut(trace, site) {
+  const s = html`<mi class="query">s</mi>`;
+  if (trace.search !== null && /\.\d+\./.test(site.name)) return s;
+  return html`<mi>f</mi><mo>(</mo>${trace.search === null ? html`<mi>a</mi>` : html`<mo>[</mo><mi>a</mi><mo>;</mo>${s}<mo>]</mo>`}<mo>)</mo>`;
 }
 
 function Strip({ values, labels, from = 0, marked }) {
@@ -63,11 +70,12 @@ function Check({ difference, against }) {
 }
 
 export function Arithmetic({ trace, site, head, query, chosenKey, canOverride, onOverride }) {
-  const [details, setDetails] = useState(undefined);
+  const [details, setDetails] = useState(undefined), [failed, setFailed] = useState(null);
   useEffect(() => {
     let current = true;
     setDetails(undefined);
-    client.details(trace, site).then((found) => current && setDetails(found), () => current && setDetails(null));
+    setFailed(null);
+    client.details(trace, site).then((found) => current && setDetails(found), (error) => current && setFailed(error.message));
     return () => { current = false; };
   }, [trace, site]);
   const first = typeof head === "number" ? head : 0, rows = site.weights.shape[1];
@@ -82,7 +90,7 @@ export function Arithmetic({ trace, site, head, query, chosenKey, canOverride, o
   return html`<section class="card arithmetic" aria-labelledby="arithmetic-title">
     <h2 id="arithmetic-title">The arithmetic <small>query <bdi class="query">${queries[number_of_row]}</bdi>, key${" "}
       <bdi class="key">${keys[key]}</bdi>, ${site.name}${site.weights.shape[0] > 1 ? `, head ${first + 1}` : ""}</small></h2>
-    ${details === undefined ? html`<p class="quiet">…</p>`
+    ${failed ? html`<p class="error">${failed}</p>` : details === undefined ? html`<p class="quiet">…</p>`
       : details === null ? html`<p class="quiet">The numbers behind these weights are not in this file.</p>`
       : html`<${Lines} trace=${trace} site=${site} details=${details} head=${first} query=${number_of_row} index=${key} keys=${keys} />`}
     ${canOverride && details && html`<${Override} scores=${floats(details.scores).subarray((first * rows + number_of_row) * keys.length, (first * rows + number_of_row + 1) * keys.length)}
@@ -115,7 +123,7 @@ function Lines({ trace, site, details, head, query, index, keys }) {
       <span>${order.map((i, place) => html`${place > 0 && " + "}${number(worked.weights[i])}·<bdi class="key">${keys[i]}</bdi>`)}${
         keys.length > order.length && " + …"}${worked.sum && html` = [${Array.from(worked.sum.subarray(0, 4), (each) => number(each)).join(", ")}${worked.sum.length > 4 ? ", …" : ""}]
         <${Check} difference=${worked.difference} against=${Math.max(...worked.context.map(Math.abs))} /> <span class="strips"><${Strip} values=${worked.sum} /></span>`}</span></li>
-    ${step && html`<li><b>output</b><${Formula} which="output" form=${form} labels=${trace.search === null} />
+    ${step && html`<li><b>output</b><${Formula} which="output" form=${form} state=${readOut(trace, site)} />
       <span>exp(${number(step.logit)} − ${number(step.log_total)}) = <b>${number(Math.exp(step.logit - step.log_total), 4)}</b> for${" "}
         <bdi class="query">${plain(trace.sides.target.pieces[query])}</bdi>
         <${Check} difference=${Math.abs(Math.exp(step.logit - step.log_total) - Math.exp(step.log_prob))} against=${1} /></span></li>`}
