@@ -83,6 +83,7 @@ def test_a_caption_lies_over_its_picture_word_by_word(make_page, tmp_path):
     before = page.locator(".pane .shade").get_attribute("href")
     page.locator(".film button").nth(2).click()
     expect(page.locator("#step-title")).to_contain_text("Step 3")
+    expect(page.get_by_text("without </s>")).to_have_count(0)  # no region is a mark
     assert page.locator(".pane .shade").get_attribute("href") != before
     page.locator(".pane svg.seen").click(position={"x": 5, "y": 5})
     expect(page.locator(".picture .caption")).to_contain_text("row 1, column 1")
@@ -156,6 +157,18 @@ def test_what_is_read_from_right_to_left_is_written_so(make_page, in_file, tmp_p
     }
     assert places["key"] == sorted(places["key"], reverse=True)
     assert places["query"] == sorted(places["query"])
+    page.keyboard.press("h")  # the map's columns, what they hold, and what is read from them stand so, too
+    words = page.locator(".heat text.key")
+    left = words.evaluate_all("t => t.map(e => e.getBoundingClientRect().left)")
+    assert left == sorted(left, reverse=True)
+    box, rows = page.locator(".heat .cells").bounding_box(), page.locator(".heat text.query").count()
+    page.mouse.click(box["x"] + box["width"] - 5, box["y"] + box["height"] / (2 * rows))
+    expect(page.locator(".heat .caption .key")).to_have_text("הכלב")
+    expect(page.locator("#arithmetic-title .key")).to_have_text("הכלב")
+    column = page.locator(".heat .cross .column").bounding_box()
+    assert column["x"] + column["width"] == pytest.approx(box["x"] + box["width"], abs=2)
+    assert page.locator(".heat image").get_attribute("transform").endswith("scale(-1 1)")
+    assert page.locator(".thumbnail canvas.mirrored").count() == page.locator(".thumbnail").count() > 0
 
 
 LONG = " ".join(["the cat sees the small dog in the snow"] * 11 + ["there"])

@@ -1,6 +1,6 @@
 // One model's view of the sentence: which attention, as links or as a map, and all heads.
 import { Choice, html } from "ui";
-import { chosenSite, hasPieces, kinds, KINDS, layersOf, matrix, plain, queryOf, side } from "trace";
+import { canRoll, choiceOf, chosenSite, hasPieces, kinds, KINDS, layersOf, matrix, plain, queryOf, side } from "trace";
 import { Links } from "links";
 import { HeatMap } from "map";
 import { Glimpses } from "glimpses";
@@ -9,15 +9,15 @@ import { Picture } from "picture";
 /** Pieces count in the state; a view by words must know which word a piece is in. */
 const place = (along, piece) => (piece === null || piece >= along.of.length ? null : along.of[piece]);
 
+/** Whether the keys are regions of a picture. */
+const ofRegions = (trace, site) => Boolean(trace.picture) && site.keys === "source";
+
 export function Pane({ trace, state, set, theme, title }) {
   const site = chosenSite(trace, state);
   if (!site && !title && !trace.picture && trace.steps_are === "label") return null;  // the step's panel says it all
   if (!site) return html`<section class="card pane" aria-label="Output">${title && html`<div class="controls"><b class="model">${title}</b></div>`}
     <${trace.glimpses ? Glimpses : Plain} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} theme=${theme} onStep=${(step) => set({ step })} /></section>`;
-  const heads = site.weights.shape[0], head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;
-  const unit = hasPieces(trace) ? state.unit : "pieces";
-  const rollout = state.rollout && site.kind !== "decoder" && layersOf(trace, "encoder").length > 0;
-  const shown = matrix(trace, site, { head, unit, bare: state.bare, rollout });
+  const choice = choiceOf(trace, site, state), shown = matrix(trace, site, choice);
   const query = queryOf(site, state), key = place(shown.keys, state.key), along = site.queries === "source" ? "word" : "step";
   const first = (along, index) => along.groups[index][0];
   const props = {
@@ -25,14 +25,14 @@ export function Pane({ trace, state, set, theme, title }) {
     onStep: (row) => set({ [along]: first(shown.queries, row) }), onKey: (column) => set({ key: first(shown.keys, column) }),
   };
   return html`<section class="card pane" aria-label=${title ? `Attention of ${title}` : "Attention"}>
-    <${Controls} trace=${trace} state=${state} set=${set} site=${site} head=${head} title=${title} rollout=${rollout} />
-    ${state.view === "map" ? html`<${HeatMap} ...${props} />` : trace.picture && site.keys === "source"
+    <${Controls} trace=${trace} state=${state} set=${set} site=${site} choice=${choice} title=${title} />
+    ${state.view === "map" ? html`<${HeatMap} ...${props} sumsToOne=${choice.rollout || choice.head !== "max"} />` : ofRegions(trace, site)
       ? html`<${Picture} trace=${trace} ...${props} />` : html`<${Links} ...${props} />`}
-    ${state.view === "links" && !(trace.picture && site.keys === "source") && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
+    ${state.view === "links" && !ofRegions(trace, site) && html`<p class="caption">The wider the line, the more weight. Point at a word to see its links alone; click one to go to its step.</p>`}
   </section>`;
 }
 
-function Controls({ trace, state, set, site, head, title, rollout }) {
+function Controls({ trace, state, set, site, choice: { head, rollout }, title }) {
   const layers = layersOf(trace, site.kind), heads = site.weights.shape[0];
   const numbers = Array.from({ length: heads }, (_, number) => [number, String(number + 1), `head ${number + 1}`]);
   return html`<div class="controls">
@@ -44,13 +44,13 @@ function Controls({ trace, state, set, site, head, title, rollout }) {
     ${heads > 1 && !rollout && html`<${Choice} label="Head" options=${[["mean", "mean", "mean of all heads"], ["max", "max", "the greatest of all heads"], ...numbers]}
       value=${head} onChoose=${(chosen) => set({ head: chosen })} />`}
     <span class="grow"></span>
-    ${layersOf(trace, "encoder").length > 1 && site.kind !== "decoder" && html`<label><input type="checkbox" checked=${state.rollout}
+    ${canRoll(trace, site) && html`<label><input type="checkbox" checked=${rollout}
       onChange=${(event) => set({ rollout: event.currentTarget.checked })} /> rollout</label>`}
-    <label title="leave the end mark out; each row is made to sum to 1 again"><input type="checkbox" checked=${state.bare}
-      onChange=${(event) => set({ bare: event.currentTarget.checked })} /> without ${"</s>"}</label>
+    ${!ofRegions(trace, site) && html`<label title="leave the end mark out; each row is made to sum to 1 again"><input type="checkbox" checked=${state.bare}
+      onChange=${(event) => set({ bare: event.currentTarget.checked })} /> without ${"</s>"}</label>`}
     ${hasPieces(trace) && html`<${Choice} label="Words or pieces" options=${[["words", "words"], ["pieces", "pieces"]]} value=${state.unit}
       onChoose=${(unit) => set({ unit })} />`}
-    <${Choice} label="View" options=${[["links", trace.picture && site.keys === "source" ? "picture" : "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
+    <${Choice} label="View" options=${[["links", ofRegions(trace, site) ? "picture" : "lines"], ["map", "map"]]} value=${state.view} onChoose=${(view) => set({ view })} />
   </div>`;
 }
 
@@ -68,12 +68,10 @@ function Plain({ trace, step, onStep }) {
 export function Table({ trace, state }) {
   const site = chosenSite(trace, state);
   if (!site) return null;
-  const unit = hasPieces(trace) ? state.unit : "pieces";
-  const heads = site.weights.shape[0], head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;
-  const shown = matrix(trace, site, { head, unit, bare: state.bare, rollout: false });
+  const choice = choiceOf(trace, site, state), { head, unit, rollout } = choice, shown = matrix(trace, site, choice);
   const row = side(trace, site.queries, unit).of[queryOf(site, state)];
   return html`<div class="table" tabindex="0" role="group" aria-label="Weights as a table"><table>
-    <caption>${site.name}, ${head === "mean" ? "mean of all heads" : head === "max" ? "the greatest of all heads" : `head ${head + 1}`}</caption>
+    <caption>${site.name}, ${rollout ? "rollout: the layers of the encoder multiplied" : head === "mean" ? "mean of all heads" : head === "max" ? "the greatest of all heads" : `head ${head + 1}`}</caption>
     <thead><tr><td></td>${shown.keys.labels.map((label) => html`<th scope="col"><bdi>${label}</bdi></th>`)}</tr></thead>
     <tbody>${shown.queries.labels.map((label, q) => html`<tr class=${q === row ? "now" : ""}><th scope="row"><bdi>${label}</bdi></th>
       ${shown.keys.labels.map((_, k) => html`<td>${shown.weights[q * shown.columns + k].toFixed(4)}</td>`)}</tr>`)}</tbody>

@@ -64,6 +64,16 @@ export function chosenSite(trace, { kind, layer }) {
   return there.find((site) => site.layer === layer) ?? there[Math.max(0, there.length - 2)];
 }
 
+/** Whether attention rollout has something to multiply here. */
+export const canRoll = (trace, site) => site.kind !== "decoder" && layersOf(trace, "encoder").length > 1;
+
+/** What of a site is shown: the state's choices as far as the site has them. The map and the table both show just this. */
+export function choiceOf(trace, site, state) {
+  const heads = site.weights.shape[0], rollout = state.rollout && canRoll(trace, site);
+  const head = typeof state.head === "number" && state.head >= heads ? "mean" : state.head;
+  return { head, unit: hasPieces(trace) ? state.unit : "pieces", bare: state.bare, rollout };
+}
+
 const made = new WeakMap();
 
 /** What is drawn: weights (rows x columns) of one head, or of all, by words or pieces. Made once for each choice. */
@@ -76,7 +86,7 @@ export function matrix(trace, site, { head, unit, bare, rollout }) {
 
 function make(trace, site, { head, unit, bare, rollout }) {
   const full = rollout ? rolledOut(trace, site) : ofHead(site, head);
-  const [, rows, columns] = site.weights.shape;
+  const columns = site.weights.shape[2];
   const queries = side(trace, site.queries, unit), keys = side(trace, site.keys, unit);
   const weights = new Float64Array(queries.groups.length * keys.groups.length);
   queries.groups.forEach((group, q) => keys.groups.forEach((pieces, k) => {
@@ -85,7 +95,7 @@ function make(trace, site, { head, unit, bare, rollout }) {
     weights[q * keys.groups.length + k] = sum / group.length;
   }));
   if (bare) withoutSpecial(weights, keys.special);
-  return { weights, rows: queries.groups.length, columns: keys.groups.length, queries, keys, pieces: [rows, columns] };
+  return { weights, rows: queries.groups.length, columns: keys.groups.length, queries, keys };
 }
 
 /** One head, the mean of all, or the greatest of all, by pieces. */
