@@ -1,5 +1,6 @@
 """A real Chromium, a served page, and pages in files. Skipped, with the reason, where there is no Chromium."""
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ def make_page(browser):
 
 def is_mistake(said) -> bool:
     """A refusal by the server is no mistake of the page."""
-    return said.type == "error" and "status of 400" not in said.text
+    return said.type == "error" and not re.search("status of 40[04]", said.text)
 
 
 def is_own(url: str, own: str) -> bool:

@@ -5,9 +5,11 @@ const element = document.getElementById("trace");
 const embedded = element && element.textContent.trim() ? JSON.parse(element.textContent) : null;
 export const online = document.documentElement.dataset.server === "true";
 
+const FORMAT = 1;  // of a trace, as regard/show/document.py writes it
+
 export class Refused extends Error {}
 
-async function ask(path, body) {
+async function answered(path, body) {
   let answer;
   try {
     answer = await fetch(path, body === undefined ? {} : {
@@ -16,10 +18,12 @@ async function ask(path, body) {
   } catch {
     throw new Refused("The server does not answer. Is `regard explore` still running?");
   }
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(content.error ?? `The server answered ${answer.status}.`);
-  return content;
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw new Refused(error ?? `The server answered ${answer.status}.`);
 }
+
+const ask = async (path, body) => (await answered(path, body)).json();
 
 export const embeddedTrace = () => embedded;
 export const models = () => ask("/api/v1/models");
@@ -30,7 +34,8 @@ export async function look(request) {
   return request.other ? ask(`${path}compare`, request) : { trace: await ask(`${path}trace`, request) };
 }
 
-export const pageOf = (trace) => `/api/v1/trace/${trace.id}/page`;
+/** The text of a page that holds the trace and needs no server. */
+export const pageOf = async (trace) => (await answered(`/api/v1/trace/${trace.id}/page`)).text();
 
 /** What the weights of a site were made of: in the file, or from the server; null where neither has it. */
 export async function details(trace, site) {
@@ -38,6 +43,13 @@ export async function details(trace, site) {
   if (!(site.name in trace.details))
     trace.details[site.name] = trace.id && online ? await ask(`/api/v1/trace/${trace.id}/sites/${site.name}`) : null;
   return trace.details[site.name];
+}
+
+/** The trace in a file that this page can show. */
+export async function opened(file) {
+  const trace = await file.text().then(JSON.parse).catch(() => null);
+  if (trace?.format !== FORMAT || !trace.steps?.length) throw new Refused(`${file.name} holds no trace of regard.`);
+  return trace;
 }
 
 /** A file as the server takes it: {name, base64}. Refused here if it is larger than the server would read. */

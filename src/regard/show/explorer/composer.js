@@ -13,12 +13,15 @@ export function Composer({ trace, state, set, run, busy, model, offered, upload,
       : html`<${Fragment}><label class="sr-only" for="source">Sentence</label>
     <div class="line"><textarea id="source" rows="1" dir="auto" autocomplete="off" spellcheck="false" value=${state.text} placeholder="Type a sentence …"
         onInput=${(event) => set({ text: event.currentTarget.value.replaceAll("\n", " ") })}
-        onKeyDown=${(event) => event.key === "Enter" && submit(event)}></textarea>
+        onKeyDown=${(event) => isEnter(event) && submit(event)}></textarea>
       <button type="submit" class="go" aria-busy=${String(busy)}>${busy ? "…" : model.verb}</button></div></>`}
     ${trace && html`<p class="output"><span class="quiet">→</span> <bdi>${trace.translation}</bdi>${trace.notice && html` <small class="quiet">(${trace.notice})</small>`}</p>`}
     ${trace?.search && html`<${Options} trace=${trace} state=${state} run=${run} />`}
   </form>`;
 }
+
+/** Not the Enter that takes what an input method proposes. */
+const isEnter = (event) => event.key === "Enter" && !event.isComposing;
 
 /** Pictures named when the server was started, and a place for one's own. */
 function Pictures({ state, run, offered, upload, onFile, busy }) {
@@ -71,7 +74,7 @@ function Slider({ name, from, to, step, digits = 2, zero, value, onChange }) {
 function Prefix({ pieces, run, trace }) {
   const [text, setText] = useState("");
   useEffect(() => setText(pieces.map((piece) => piece.replace(/▁/g, " ")).join(trace.sides.target.pieces.some((piece) => piece.includes("▁")) ? "" : " ").trim()), [trace]);
-  const go = (event) => { if (event.key === "Enter") { event.preventDefault(); run({ forced: null, prefix: text, step: 0 }); } };
+  const go = (event) => { if (isEnter(event)) { event.preventDefault(); run({ forced: null, prefix: text, step: 0 }); } };
   return html`<label class="prefix">begins with <input dir="auto" value=${text} placeholder="(nothing)" autocomplete="off" onInput=${(event) => setText(event.currentTarget.value)} onKeyDown=${go} />
     ${pieces.length > 0 && html`<button type="button" class="plain" aria-label="Take the beginning back" onClick=${() => run({ forced: null })}>×</button>`}</label>`;
 }
@@ -83,7 +86,11 @@ export function useFiles(onFile) {
   useEffect(() => {
     const over = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
     const drop = (event) => { if (event.dataTransfer?.files.length) { event.preventDefault(); now.current(event.dataTransfer.files[0]); } };
-    const paste = (event) => { if (event.clipboardData?.files.length) { event.preventDefault(); now.current(event.clipboardData.files[0]); } };
+    const paste = (event) => {
+      // Office programs copy text with a picture of it: where one writes, the text is meant.
+      const isText = event.target.matches("input, textarea") && event.clipboardData.types.includes("text/plain");
+      if (event.clipboardData.files.length && !isText) { event.preventDefault(); now.current(event.clipboardData.files[0]); }
+    };
     const all = { dragover: over, drop, paste };
     for (const [name, listener] of Object.entries(all)) addEventListener(name, listener);
     return () => { for (const [name, listener] of Object.entries(all)) removeEventListener(name, listener); };

@@ -1,8 +1,8 @@
 // What the keyboard does, and the list of it.
 import { html, useEffect, useRef } from "ui";
 import { chosenSite, hasPieces, layersOf } from "trace";
-import * as client from "client";
 import { saveSvg } from "save";
+import { isAnother } from "step";
 
 const KEYS = [["← →", "step back, step on"], ["↑ ↓", "mark an alternative"], ["Enter", "say the marked one instead"], [", .", "the source word whose arithmetic is shown"], ["[ ]", "layer"], ["{ }", "head"],
   ["h", "lines or map"], ["w", "words or pieces"], ["l", "lessons"], ["e", "save the picture"], ["?", "this list"], ["Esc", "close"]];
@@ -28,10 +28,14 @@ export function useKeys(context) {
   }, []);
 }
 
-function act(event, { trace, state, set, alternative, setAlternative, force, go, setHelp, help }) {
+/** Whether an arrow key pushes what is too wide: only there, and only while just that has the focus. */
+const isPushed = (target) => target.matches(".heat, .table") && target.scrollWidth > target.clientWidth;
+
+function act(event, { trace, state, set, alternative, setAlternative, canForce, force, go, setHelp, help }) {
   if (!trace || help || event.ctrlKey || event.metaKey || event.altKey || event.target.matches(WRITES)) return false;
   if (event.target.type === "range" && event.key.startsWith("Arrow")) return false;
-  if (event.key === "Enter" && event.target.tagName === "BUTTON") return false;
+  if (event.key === "Enter" && event.target.closest("button, summary, a")) return false;
+  if ((event.key === "ArrowLeft" || event.key === "ArrowRight") && isPushed(event.target)) return false;
   const last = trace.steps.length - 1, step = Math.min(state.step, last), site = chosenSite(trace, state);
   const others = trace.steps[step].alternatives, layers = site && layersOf(trace, site.kind).map((each) => each.layer);
   const heads = site && ["mean", ...Array(site.weights.shape[0]).keys()];
@@ -41,7 +45,7 @@ function act(event, { trace, state, set, alternative, setAlternative, force, go,
     ArrowRight: () => set({ step: Math.min(last, step + 1), key: null }),
     ArrowUp: () => setAlternative(Math.max(0, (alternative ?? 1) - 1)),
     ArrowDown: () => setAlternative(Math.min(others.length - 1, (alternative ?? -1) + 1)),
-    Enter: () => alternative !== null && client.online && trace.search && force(others[alternative].token),
+    Enter: () => canForce && others[alternative] && isAnother(trace, step, others[alternative]) && force(others[alternative].token),
     ",": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? 0, -1) }),
     ".": () => site && set({ key: cycle([...Array(site.weights.shape[2]).keys()], state.key ?? -1, 1) }),
     "[": () => site && set({ layer: cycle(layers, site.layer, -1) }),

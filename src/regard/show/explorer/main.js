@@ -1,5 +1,5 @@
 // The page: one state, one trace (or two), and the views of them. What the keyboard does is written here too.
-import { Fragment, html, render, useEffect, useLate, useRef, useState } from "ui";
+import { Fragment, html, Menu, render, useEffect, useLate, useRef, useState } from "ui";
 import { number, share } from "numbers";
 import { chosenSite, layersOf, matrix, plain, queryOf, side } from "trace";
 import { fromHash, LONGEST_LINK, searchOf, toHash } from "state";
@@ -39,6 +39,7 @@ function App() {
   const [alternative, setAlternative] = useState(null), [override, setOverride] = useState(null);
   const turn = useRef(0), { trace, other, divergence, reason } = found;
   const model = models.find(({ name }) => name === state.model);
+  const hash = toHash(state), link = hash.length <= LONGEST_LINK ? hash : null;  // a longer one is cut somewhere
   const set = (changes) => {
     setState((before) => ({ ...before, ...changes }));
     if ("step" in changes) setAlternative(null);
@@ -61,7 +62,7 @@ function App() {
         prefix: prefix ?? next.forced ?? [], override: given, search: asked.says === "text" ? searchOf(next) : {},
       });
       if (mine !== turn.current) return;
-      setFound((before) => ({ ...answer, before: given ? before.trace : null }));
+      setFound((before) => ({ ...answer, before: given ? before.before ?? before.trace : null }));  // always the model's own
       setOverride(given);
       setError(null);
       const { ids, steps, lessons } = answer.trace, forced = ids.prefix.length ? ids.prefix : null;
@@ -74,16 +75,30 @@ function App() {
     }
   };
 
-  const onFile = async (file) => {
+  /** Does what may fail, and says so on the page. */
+  const attempt = async (action) => {
+    setError(null);
     try {
-      if (model?.reads !== "picture") throw new client.Refused("This model reads text: type a sentence. A picture is for one that reads pictures.");
-      const taken = await client.picked(file, offered.most);
-      setUpload(taken);
-      await run({ file: taken, picture: null, forced: null, step: 0, key: null });
+      await action();
     } catch (problem) {
       setError(problem.message);
     }
   };
+  const onFile = (file) => attempt(async () => {
+    if (model?.reads !== "picture") throw new client.Refused("This model reads text: type a sentence. A picture is for one that reads pictures.");
+    const taken = await client.picked(file, offered.most);
+    setUpload(taken);
+    await run({ file: taken, picture: null, forced: null, step: 0, key: null });
+  });
+  const onOpen = (file) => attempt(async () => {
+    const opened = await client.opened(file);
+    turn.current++;  // what is under way is not waited for
+    setBusy(false);
+    setOverride(null);
+    setFound({ trace: opened });
+    const view = fromHash(opened.view ?? "");  // its ids are those of its model
+    set({ ...view, text: opened.text, model: state.model, other: null, forced: opened.model.name === state.model ? view.forced : null });
+  });
   useFiles(onFile);
   useEffect(() => {
     if (!client.online) return;
@@ -99,22 +114,30 @@ function App() {
     if (trace) requestAnimationFrame(() => performance.mark("regard-shown"));  // for whoever measures the page
   }, [trace]);
   useEffect(() => {
-    const hash = toHash(state);
-    if (hash.length <= LONGEST_LINK) history.replaceState(null, "", hash);
-  }, [state]);
+    history.replaceState(null, "", link ?? "#");
+  }, [link]);
+  useEffect(() => {
+    const follow = () => location.reload();  // somebody gave this tab another link; our own changes are not told
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
 
-  const force = (token) => run({ forced: [...trace.ids.target.slice(0, state.step), token], step: state.step });
+  const at = trace && Math.min(state.step, trace.steps.length - 1);  // of two outputs the other may be longer
+  // The server knows this very trace, and the model that is asked next is the one whose ids these are.
+  const steers = client.online && Boolean(trace?.id) && trace.model.name === state.model;
+  const canForce = steers && trace.search !== null;
+  const force = (token) => run({ forced: [...trace.ids.target.slice(0, at), token], step: at });
   const onStep = (step) => set({ step });
   const lesson = state.lesson !== null && trace ? trace.lessons[Math.min(state.lesson, trace.lessons.length - 1)] : null;
   const beside = !lesson && !other && trace && numHeads(trace, state) <= MOST_BESIDE;
   const late = useLate(trace);  // what stands below the first view is drawn after it
   const wall = trace && late && html`<${Heads} trace=${trace} state=${state} set=${set} theme=${theme} />`;
   const go = (index) => set({ lesson: index, ...placeOf(trace, trace.lessons[index].place) });
-  useKeys({ trace, state, set, alternative, setAlternative, force, go, setHelp, help });
-  const influence = trace && late && html`<${Influence} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} onStep=${onStep} />`;
+  useKeys({ trace, state, set, alternative, setAlternative, canForce, force, go, setHelp, help });
+  const influence = trace && late && html`<${Influence} trace=${trace} step=${at} onStep=${onStep} />`;
   return html`
-    <${Header} trace=${trace} models=${models} state=${state} set=${set} run=${run} go=${go} onHelp=${() => setHelp(true)}
-      onOpen=${(opened) => { setFound({ trace: opened }); set({ ...fromHash(opened.view ?? ""), text: opened.text, model: state.model }); }} />
+    <${Header} trace=${trace} models=${models} state=${state} set=${set} run=${run} go=${go} link=${link} attempt=${attempt}
+      onHelp=${() => setHelp(true)} onOpen=${onOpen} />
     <main>
       <${Composer} trace=${trace} state=${state} set=${set} run=${run} busy=${busy} model=${model} offered=${offered} upload=${upload} onFile=${onFile} />
       ${error && html`<p class="card error" role="alert">${error}</p>`}
@@ -124,7 +147,7 @@ function App() {
         <div class=${`grid ${other ? "two" : ""}`}>
           <div class="wide">
             <${Pane} trace=${trace} state=${state} set=${set} theme=${theme} title=${other ? trace.model.name : null} />
-            ${!other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
+            ${!other && html`<${Numbers} trace=${trace} state=${state} run=${run} canOverride=${steers} />`}
             <${Bottleneck} trace=${trace} theme=${theme} />
             ${!trace.sites.length && !trace.picture && influence}
             ${other && html`<${Between} divergence=${divergence} reason=${reason} trace=${trace} step=${state.step} onStep=${onStep} />
@@ -132,13 +155,13 @@ function App() {
           </div>
           <div class="narrow">
             ${lesson && html`<${LessonCard} lessons=${trace.lessons} index=${trace.lessons.indexOf(lesson)} onGo=${go} onClose=${() => set({ lesson: null })} />`}
-            <${StepPanel} trace=${trace} step=${Math.min(state.step, trace.steps.length - 1)} alternative=${alternative} divergence=${divergence}
-              canForce=${client.online && trace.search !== null} onStep=${onStep} onForce=${force} />
+            <${StepPanel} trace=${trace} step=${at} alternative=${alternative} divergence=${divergence}
+              canForce=${canForce} onStep=${onStep} onForce=${force} />
             ${beside && wall}
             ${trace.picture && influence}
           </div>
         </div>
-        ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} />`}
+        ${other && html`<${Numbers} trace=${trace} state=${state} run=${run} canOverride=${steers} />`}
         ${!beside && wall}
         ${late && html`<${Tree} trace=${trace} step=${state.step} onStep=${onStep} />`}
         ${late && html`<${Experts} trace=${trace} />`}
@@ -166,13 +189,13 @@ function Heads({ trace, state, set, theme }) {
     onChoose=${(layer, chosen) => set({ layer, head: chosen })} />`;
 }
 
-function Numbers({ trace, state, run }) {
+function Numbers({ trace, state, run, canOverride }) {
   const site = chosenSite(trace, state);
   if (!site) return null;
   const head = typeof state.head === "number" && state.head < site.weights.shape[0] ? state.head : "mean";
   const overrule = (which, query, weights) => run({}, { site: site.name, head: which, query, weights });
   return html`<${Arithmetic} trace=${trace} site=${site} head=${head} query=${queryOf(site, state)} chosenKey=${state.key}
-    canOverride=${client.online} onOverride=${overrule} />`;
+    canOverride=${canOverride} onOverride=${overrule} />`;
 }
 
 /** What a lesson shows: its attention by words' pieces, its head, step and key. */
@@ -194,13 +217,9 @@ function announce(trace, state) {
   return text;
 }
 
-function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
+function Header({ trace, models, state, set, run, go, link, attempt, onHelp, onOpen }) {
   const file = useRef(null);
-  const open = async (event) => {
-    const [chosen] = event.currentTarget.files;
-    if (!chosen) return;
-    try { onOpen(JSON.parse(await chosen.text())); } catch { alert(`${chosen.name} is no trace of regard.`); }
-  };
+  const open = (event) => { if (event.currentTarget.files.length) onOpen(event.currentTarget.files[0]); event.currentTarget.value = ""; };
   const names = (some) => some.map(({ name }) => html`<option value=${name}>${name}</option>`);
   const alike = models.filter(({ reads }) => reads === models.find(({ name }) => name === state.model)?.reads);
   return html`<header class="top">
@@ -210,12 +229,12 @@ function Header({ trace, models, state, set, run, go, onHelp, onOpen }) {
         <option value="">nothing</option>${names(alike)}</select></label>`}` : trace && html`<span class="quiet">${trace.model.name}</span>`}
     <span class="grow"></span>
     ${trace && html`<button type="button" aria-pressed=${String(state.lesson !== null)} onClick=${() => (state.lesson === null ? go(0) : set({ lesson: null }))}>Lessons</button>`}
-    <details class="menu"><summary>Save</summary><div class="list">
+    <${Menu} label="Save">
       ${trace && html`<button type="button" onClick=${saveSvg}>picture (SVG)</button><button type="button" onClick=${savePng}>picture (PNG)</button>
-      <button type="button" onClick=${() => saveJson(trace, toHash(state))}>trace (JSON)</button>
-      ${client.online && html`<button type="button" onClick=${() => savePage(trace, toHash(state))}>page (HTML)</button>`}
-      <button type="button" onClick=${() => navigator.clipboard?.writeText(location.href)}>copy the link</button>`}
-      <button type="button" onClick=${() => file.current.click()}>open a trace …</button></div></details>
+      <button type="button" onClick=${() => attempt(() => saveJson(trace, toHash(state)))}>trace (JSON)</button>
+      ${client.online && trace.id && html`<button type="button" onClick=${() => attempt(() => savePage(trace, toHash(state)))}>page (HTML)</button>`}
+      <button type="button" disabled=${!link} title=${link ? "" : "The sentence is too long for a link: save the page instead."} onClick=${() => navigator.clipboard?.writeText(location.href)}>copy the link</button>`}
+      <button type="button" onClick=${() => file.current.click()}>open a trace …</button></${Menu}>
     <input ref=${file} type="file" accept="application/json,.json" hidden onChange=${open} />
     <button type="button" onClick=${onHelp} aria-label="Keyboard and help">?</button>
   </header>`;

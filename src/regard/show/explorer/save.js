@@ -1,7 +1,7 @@
 // Taking the view along: a picture as SVG or PNG, the sentence as JSON or as a page that needs no server.
 import * as client from "client";
 
-const STYLES = ["fill", "stroke", "stroke-width", "stroke-opacity", "fill-opacity", "opacity", "font-family", "font-size", "font-weight", "text-anchor"];
+const STYLES = ["fill", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linecap", "fill-opacity", "opacity", "font-family", "font-size", "font-weight", "text-anchor"];
 
 /** A picture of the page as the text of an SVG file: its own copy, with the page's styles written into it. */
 export function svgText(picture) {
@@ -10,7 +10,6 @@ export function svgText(picture) {
     const style = getComputedStyle(sources[i]);
     for (const name of STYLES) if (style.getPropertyValue(name)) element.setAttribute(name, style.getPropertyValue(name));
     element.removeAttribute("class");
-    if (element.getAttribute("stroke") === "currentColor" || element.getAttribute("stroke") === "none") element.setAttribute("stroke", style.stroke);
   });
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   copy.style.background = getComputedStyle(document.body).getPropertyValue("--card");
@@ -54,7 +53,6 @@ export async function saveJson(trace, hash) {
 
 /** This very page with the trace in it. */
 export async function savePage(trace, hash) {
-  const answer = await fetch(client.pageOf(trace));
-  const text = (await answer.text()).replace('data-view=""', () => `data-view="${hash.replace(/[&"<>]/g, (c) => `&#${c.charCodeAt(0)};`)}"`);
+  const text = (await client.pageOf(trace)).replace('data-view=""', () => `data-view="${hash.replace(/[&"<>]/g, (c) => `&#${c.charCodeAt(0)};`)}"`);
   give(new Blob([text], { type: "text/html" }), "attention.html");
 }

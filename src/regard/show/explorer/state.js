@@ -11,7 +11,10 @@ const LETTERS = {
   text: "s", picture: "p", model: "m", other: "o", forced: "f", beam: "b", penalty: "lp", sampling: "d", temperature: "dt", topK: "dk", topP: "dp", seed: "ds", kind: "k", layer: "l", head: "h",
   unit: "u", view: "v", bare: "n", rollout: "r", step: "t", word: "w", key: "i", lesson: "c",
 };
-const NUMBERS = new Set(["picture", "beam", "penalty", "temperature", "topK", "topP", "seed", "layer", "step", "word", "key", "lesson"]);
+const WHOLE = new Set(["picture", "beam", "topK", "seed", "layer", "step", "word", "key", "lesson"]);
+const REAL = new Set(["penalty", "temperature", "topP"]);
+const isWhole = (text) => /^\d{1,10}$/.test(text);
+const isReal = (text) => /^\d{1,10}(\.\d+)?(e-\d+)?$/.test(text);
 export const LONGEST_LINK = 2000;
 
 /** The hash of a state: only what differs from the start. */
@@ -25,15 +28,15 @@ export function toHash(state) {
   return "#" + parameters.toString();
 }
 
-/** The state that a hash describes; what is not a value of a field is left as it was. */
+/** The state that a hash describes; what is not a value of a field is as at the start: anybody may have written a link. */
 export function fromHash(hash) {
   const parameters = new URLSearchParams(hash.replace(/^#/, "")), state = { ...INITIAL };
   for (const [name, letter] of Object.entries(LETTERS)) {
     const text = parameters.get(letter);
     if (text === null) continue;
-    if (name === "forced") state.forced = text.split("-").map(Number).filter(Number.isInteger);
-    else if (name === "head") state.head = /^\d+$/.test(text) ? Number(text) : text === "max" ? "max" : "mean";
-    else if (NUMBERS.has(name)) state[name] = Number.isFinite(Number(text)) ? Number(text) : INITIAL[name];
+    if (name === "forced") state.forced = text.split("-").filter(isWhole).map(Number);
+    else if (name === "head") state.head = isWhole(text) ? Number(text) : text === "max" ? "max" : "mean";
+    else if (WHOLE.has(name) || REAL.has(name)) state[name] = (WHOLE.has(name) ? isWhole : isReal)(text) ? Number(text) : INITIAL[name];
     else if (name === "sampling" || typeof INITIAL[name] === "boolean") state[name] = text === "true";
     else state[name] = text;
   }
@@ -42,8 +45,10 @@ export function fromHash(hash) {
   return state;
 }
 
+const given = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
+
 /** The search that a state asks for; what it does not say is the model's own. */
 export function searchOf({ sampling, beam, penalty, temperature, topK, topP, seed }) {
-  if (sampling) return { sampling, temperature: temperature ?? 1, top_k: topK ?? 0, top_p: topP ?? 1, seed: seed ?? 1 };
-  return { ...(sampling === false && { sampling }), ...(beam && { beam_size: beam }), ...(penalty !== null && { length_penalty: penalty }) };
+  if (sampling) return { sampling, ...given({ temperature, top_k: topK, top_p: topP, seed }) };
+  return given({ sampling, beam_size: beam || null, length_penalty: penalty });
 }

@@ -1,7 +1,7 @@
 // One step of decoding: what was said, how sure the model was, what else it might have said. Clicking forces it.
 import { html, useState } from "ui";
 import { number, share } from "numbers";
-import { plain, side } from "trace";
+import { isSpecial, plain, side } from "trace";
 
 const NAMES = { token: "Step", label: "Label", tag: "Word", glimpse: "Glimpse" };
 
@@ -27,11 +27,14 @@ export function StepPanel({ trace, step, alternative, divergence, canForce, onSt
   </section>`;
 }
 
+/** Whether it can be said instead of what was said: a mark is no word. */
+export const isAnother = (trace, step, { token, piece }) => token !== trace.ids.target[step] && !isSpecial(piece);
+
 /** The button that says an alternative instead of what was said. */
 function Force({ trace, each, step, place, alternative, canForce, onForce, children }) {
-  const taken = each.token === trace.ids.target[step];
-  return html`<button type="button" disabled=${!canForce || taken || each.piece === "</s>"} class=${place === alternative ? "marked" : ""}
-    title=${taken ? "this is what was said" : canForce ? "say this instead and go on" : ""} onClick=${() => onForce(each.token)}>${children}</button>`;
+  const can = canForce && isAnother(trace, step, each);
+  return html`<button type="button" disabled=${!can} class=${place === alternative ? "marked" : ""}
+    title=${each.token === trace.ids.target[step] ? "this is what was said" : can ? "say this instead and go on" : ""} onClick=${() => onForce(each.token)}>${children}</button>`;
 }
 
 function Bars({ trace, step, ...rest }) {

@@ -32,6 +32,23 @@ export function useLate(value) {
   return done === value;
 }
 
+/** What opens below its name, until Esc or a click elsewhere. */
+export function Menu({ label, children }) {
+  const menu = useRef(null);
+  useEffect(() => {
+    const close = (event) => {
+      const { current } = menu, inside = current.contains(event.target);
+      if (!current.open || (event.type === "keydown" ? event.key !== "Escape" : inside)) return;
+      current.open = false;
+      if (event.type === "keydown" && inside) current.firstElementChild.focus();  // what had the focus is hidden now
+    };
+    addEventListener("keydown", close);
+    addEventListener("pointerdown", close);
+    return () => { removeEventListener("keydown", close); removeEventListener("pointerdown", close); };
+  }, []);
+  return html`<details class="menu" ref=${menu}><summary>${label}</summary><div class="list">${children}</div></details>`;
+}
+
 /** A row of buttons of which one is pressed. `options` are [value, label, title?]. */
 export function Choice({ label, options, value, onChoose }) {
   if (options.length < 2) return null;
