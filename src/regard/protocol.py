@@ -53,6 +53,7 @@ class Model(nn.Module, ABC):
     source_kind: str | None = None  # the only kind of source tokenizer that the model can do with; None: any
     target_kind: str | None = None
     body: str | None = None  # the part with which a model of another kind, that has it too, can begin: its name
+    longest_output: int | None = None  # tokens but `EOS` for which it has positions; None: no end
     reads_source: bool = True  # False for a language model: it goes on from what was said before
 
     @abstractmethod

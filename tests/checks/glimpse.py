@@ -209,9 +209,7 @@ def error_after_training(*, updates: int, **settings: Any) -> float:
     """Share of wrong answers on new pictures, two glimpses each."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    config = glimpse.Config.model_validate(
-        {"num_glimpses": 2, "patch": 2, "glimpse_size": 32, "size": 64, "location_std": 0.3, **settings}
-    )
+    config = glimpse.Config.model_validate({"num_glimpses": 2, "patch": 2, "glimpse_size": 32, "size": 64, **settings})
     model = glimpse.build(config, Dimensions(4, 8, height=16, width=16))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(updates):

@@ -21,17 +21,23 @@ BUCKETS = 50
 
 def tagger_model(**settings: object) -> Tagger:
     """A tiny tagger with all that it can have, all parameters random, in evaluation."""
-    shape = {
-        "word_size": 3,
-        "word_buckets": BUCKETS,
-        "filters": [{"width": 2, "number": 4}],
-        "letter_size": 3,
-        "size": 5,
-    }
+    shape = (
+        {
+            "word_size": 3,
+            "word_buckets": BUCKETS,
+            "filters": [{"width": 2, "number": 4}],
+            "letter_size": 3,
+            "size": 5,
+        }
+        | {"elmo": SHAPE, "dropout": 0.5}
+        | settings
+    )
+    if not shape["word_size"]:
+        del shape["word_buckets"]
+    if not shape["filters"]:
+        del shape["letter_size"]
     with float64():
-        model = tagger.build(
-            tagger.Config(**(shape | {"elmo": SHAPE, "dropout": 0.5} | settings)), Dimensions(260, TAGS)
-        )
+        model = tagger.build(tagger.Config(**shape), Dimensions(260, TAGS))
     randomise(model)
     return model.eval()
 

@@ -149,9 +149,8 @@ def learned_by_heart(model: TextClassifier, *, updates: int = 120, learning_rate
 def exclusive_or(hidden_layers: int, *, seed: int = 0) -> float:
     """The share of right labels that a fully connected network reaches where the label is whether two words agree."""
     torch.manual_seed(seed)
-    config = text_classifier.Config(
-        preset="fully_connected", embedding_size=8, size=16, hidden_layers=hidden_layers, dropout=0.0
-    )
+    hidden = {"hidden_layers": hidden_layers} | ({"size": 16} if hidden_layers else {})
+    config = text_classifier.Config(preset="fully_connected", embedding_size=8, dropout=0.0, **hidden)
     model = text_classifier.build(config, Dimensions(8, 6))
     source = torch.tensor([[4, 6, EOS], [4, 7, EOS], [5, 6, EOS], [5, 7, EOS]])
     labels = torch.tensor([[4], [5], [5], [4]])

@@ -60,15 +60,16 @@ def test_members_with_other_vocabularies_are_refused():
         Ensemble([])
 
 
-def coverage(model, source: torch.Tensor, said: list[int]) -> float:
-    """sum_i log(min(sum_j p_ij, 1)) by one teacher-forced pass."""
-    record = AttentionRecord()
-    batch = Batch(source[source != PAD][None], torch.tensor([[BOS, *said, EOS]]))
-    with torch.no_grad():
-        model(batch, record)
-    site = [site for site in record.sites if site.endswith(".cross")][-1]
-    covered = record.weights(site).mean(1)[0].sum(0)
-    return covered.clamp(max=1).log().sum().item()
+def coverage(source: torch.Tensor, said: list[int], *models) -> float:
+    """sum_i log(min(sum_j p_ij, 1)) by one teacher-forced pass of each model, p being their mean."""
+    batch, covered = Batch(source[source != PAD][None], torch.tensor([[BOS, *said, EOS]])), []
+    for model in models:
+        record = AttentionRecord()
+        with torch.no_grad():
+            model(batch, record)
+        site = [site for site in record.sites if site.endswith(".cross")][-1]
+        covered.append(record.weights(site).mean(1)[0].sum(0))
+    return torch.stack(covered).mean(0).clamp(max=1).log().sum().item()
 
 
 @pytest.mark.parametrize("model", [TRANSFORMER, RECURRENT, real_model("seq2seq", input_feeding=True)])
@@ -77,7 +78,7 @@ def test_the_coverage_penalty_is_gnmts(model, alpha):
     config = SearchConfig(beam_size=4, n_best=4, max_length_extra=4, length_penalty=alpha, coverage_penalty=0.7)
     for row, best in zip(SOURCE, search(model, SOURCE, config), strict=True):
         for h in best:
-            expected = h.score / ((6 + len(h.tokens)) / 6) ** alpha + 0.7 * coverage(model, row, h.tokens)
+            expected = h.score / ((6 + len(h.tokens)) / 6) ** alpha + 0.7 * coverage(row, h.tokens, model)
             assert h.normalised == pytest.approx(expected, abs=1e-4)
 
 
@@ -89,7 +90,7 @@ def test_a_wide_beam_with_coverage_is_exhaustive():
     for row, best in zip(SOURCE[:3], search(RECURRENT, SOURCE[:3], config), strict=True):
         scores = {
             tuple(o): math.fsum(forced_scores(RECURRENT, row, o).tolist()) / ((6 + len(o)) / 6)
-            + 2.0 * coverage(RECURRENT, row, o)
+            + 2.0 * coverage(row, o, RECURRENT)
             for o in outputs
         }
         assert [h.normalised for h in best] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-4)
@@ -100,6 +101,11 @@ def test_coverage_works_for_an_ensemble_and_changes_what_wins():
     without = search(ensemble, SOURCE, CONFIG)
     found = search(ensemble, SOURCE, CONFIG.model_copy(update={"coverage_penalty": 3.0}))
     assert tokens(found) != tokens(without)
+
+
+def test_a_picture_has_no_coverage():
+    with pytest.raises(UsageError, match="coverage_penalty is for texts"):
+        search(TRANSFORMER, torch.zeros(1, 3, 8, 8), SearchConfig(coverage_penalty=0.1))
 
 
 def test_coverage_needs_attention_to_the_source():

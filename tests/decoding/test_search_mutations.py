@@ -12,6 +12,7 @@ from real_models import real_model
 from table_model import TableModel, padded, sources
 
 from regard.decoding import search as search_module
+from regard.decoding.ensemble import Ensemble
 from regard.decoding.search import SearchConfig, search
 from regard.protocol import State
 from regard.symbols import EOS, PAD
@@ -123,15 +124,15 @@ def rules_hold() -> None:
 
 
 def coverage_is_counted() -> None:
-    model = real_model("seq2seq", sharpness=1.0, seed=2)
-    plain = SearchConfig(beam_size=6**3, n_best=40, length_penalty=1.0, **SHORT)
-    before = {tuple(h.tokens): h.normalised for h in search(model, SOURCE[:1], plain)[0]}
-    watched = search(model, SOURCE[:1], plain.model_copy(update={"coverage_penalty": 1.0}))[0]
     from test_ensemble_and_coverage import coverage
 
-    for h in watched:
-        expected = before[tuple(h.tokens)] + coverage(model, SOURCE[0], h.tokens)
-        assert h.normalised == pytest.approx(expected, abs=1e-4)
+    one, other = (real_model("seq2seq", sharpness=1.0, seed=seed) for seed in (2, 3))
+    plain = SearchConfig(beam_size=6**3, n_best=40, length_penalty=1.0, **SHORT)
+    for models in ([one], [one, other], [real_model("transformer"), other]):
+        before = {tuple(h.tokens): h.normalised for h in search(Ensemble(models), SOURCE[:1], plain)[0]}
+        for h in search(Ensemble(models), SOURCE[:1], plain.model_copy(update={"coverage_penalty": 1.0}))[0]:
+            expected = before[tuple(h.tokens)] + coverage(SOURCE[0], h.tokens, *models)
+            assert h.normalised == pytest.approx(expected, abs=1e-4)
 
 
 CHECKS: list[Callable[[], None]] = [
@@ -198,7 +199,8 @@ BUGS = [
     ("constraints", "torch.where(forced.isnan(), log_probs, forced)", "log_probs"),
     ("penalties", "(5.0 + lengths) / 6.0", "(6.0 + lengths) / 6.0"),
     ("penalties", "scores / base**self.alpha", "scores * base**self.alpha"),
-    ("coverage", "coverage = coverage + torch.stack(looks).mean(0)", "coverage = torch.stack(looks).mean(0)"),
+    ("coverage", "coverage = coverage + torch.stack(", "coverage = torch.stack("),
+    ("coverage", "looks.of_members or _last_look(looks)", "looks.of_members[-1:] or _last_look(looks)"),
     ("coverage", ".masked_fill(~real.unsqueeze(1), 0)", ""),
     ("coverage", "min=LEAST_COVERAGE, max=1", "min=LEAST_COVERAGE"),
 ]

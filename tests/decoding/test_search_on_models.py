@@ -5,7 +5,8 @@ import pytest
 from real_models import REAL, forced_scores, real_model
 from table_model import TableModel, padded, sources
 
-from regard.decoding.search import Hypothesis, SearchConfig, search
+from regard.decoding.search import Hypothesis, SearchConfig, search, stream
+from regard.errors import DataError
 
 LIMIT = 3
 WIDE = {"beam_size": 6**LIMIT, "max_length_factor": 0.0, "max_length_extra": LIMIT}
@@ -67,3 +68,21 @@ def test_neighbours_size_order_and_padding_of_the_batch_change_nothing(name, set
         assert [h.tokens for h in together] == [h.tokens for h in alone]
         shuffled = _translate_in_batches(model, [rows[place] for place in order], size, config)
         assert [h.tokens for h in shuffled] == [alone[place].tokens for place in order]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("convs2s", {"max_length": 6}), ("transformer", {"positions": "learned", "max_length": 6})]
+)
+def test_an_output_ends_where_the_model_has_no_more_positions(name, settings):
+    model, source = real_model(name, sharpness=1.0, **settings), padded(sources(3, 1, longest=4))
+    endless = SearchConfig(beam_size=2, min_length=5, max_length_extra=20)
+    assert [len(best[0].tokens) for best in search(model, source, endless)] == [5, 5, 5]
+    with pytest.raises(DataError, match="learned positions for 6 only"):
+        forced_scores(model, source[0], [4] * 6)
+
+
+def test_a_stream_is_the_one_sample_however_many_are_wanted():
+    model, source = real_model("seq2seq"), padded(sources(1, 1))
+    config = SearchConfig(sampling=True, n_best=3, max_length_extra=8)
+    one = config.model_copy(update={"n_best": 1})
+    assert list(stream(model, source, config)) == search(model, source, one)[0][0].tokens

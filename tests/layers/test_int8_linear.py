@@ -2,7 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from checks.making import example
+from regard.attention.record import AttentionRecord
 from regard.layers.int8_linear import Int8Linear, to_int8
+from regard.models import seq2seq
+from regard.protocol import Dimensions
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -45,3 +49,18 @@ def test_every_linear_layer_of_a_copy_is_replaced_and_the_model_kept():
     ]
     assert isinstance(model[0], nn.Linear)
     assert quantised[0].weight.dtype == torch.int8
+
+
+@pytest.mark.parametrize("score", ["additive", "multiplicative", "dot"])
+def test_attention_in_8_bits_looks_where_it_looked(score):
+    torch.manual_seed(2)
+    model = seq2seq.build(
+        seq2seq.Config(score=score, embedding_size=16, encoder_size=16, decoder_size=16), Dimensions(20, 20)
+    ).eval()
+    batch = example(source_lengths=(7, 7), target_lengths=(5, 5))
+    exact, rounded = AttentionRecord(), AttentionRecord()
+    with torch.no_grad():
+        model(batch, exact)
+        to_int8(model)(batch, rounded)
+    (site,) = exact.sites
+    assert (exact.weights(site) - rounded.weights(site)).abs().max() < 0.01

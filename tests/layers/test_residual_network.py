@@ -97,3 +97,14 @@ def in_their_order(made: ResidualNetwork) -> list[torch.Tensor]:
     for block in made.blocks:
         parts += [block.shortcut, *block.convolutions]
     return [tensor for part in parts for tensor in part.state_dict().values()]
+
+
+def test_one_picture_that_ends_in_one_place_can_be_learnt_from():
+    made = ResidualNetwork(ResidualNetworkConfig(stem="large", widths=[4, 4, 4, 4], depths=[1, 1, 1, 1]), 3).train()
+    one, before = torch.randn(1, 3, 32, 32), {name: buffer.clone() for name, buffer in made.named_buffers()}
+    volume = made(one)
+    assert volume.shape[2:] == (1, 1)
+    assert volume.isfinite().all()
+    changed = {name for name, buffer in made.named_buffers() if not torch.equal(buffer, before[name])}
+    assert changed  # where there are several places, their mean is noted
+    assert all(buffer.isfinite().all() for buffer in made.buffers())

@@ -27,6 +27,10 @@ def test_dropout_draws_every_element_for_itself():
     checks.dropout_draws_every_element_for_itself()
 
 
+def test_dropout_of_nearly_everything_is_finite():
+    assert Dropout(0.999999).train()(torch.ones(1000)).isfinite().all()
+
+
 @pytest.mark.parametrize("shape", [(3,), (4,), (1, 5, 3), (0,), ()])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_dropout_takes_any_shape_and_format(shape, dtype):

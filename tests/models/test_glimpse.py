@@ -95,8 +95,9 @@ def test_only_the_location_network_and_the_baseline_learn_from_the_reward_and_ne
 
 def test_a_location_network_that_nobody_asks_is_refused() -> None:
     for settings in ({"num_glimpses": 1}, {"policy": "random"}):
-        with pytest.raises(ValueError, match="`location_size` has no effect"):
-            glimpse_model(location_size=6, **settings)
+        for name, value in (("location_size", 6), ("location_std", 0.3), ("reinforce_weight", 2.0)):
+            with pytest.raises(ValueError, match=f"`{name}` has no effect"):
+                glimpse_model(**{name: value}, **settings)
 
 
 def test_the_answer_is_learnt_after_every_glimpse() -> None:
@@ -131,8 +132,8 @@ def test_in_use_nothing_is_random_and_training_draws() -> None:
 
 def test_looks_where_the_reward_is() -> None:
     """The answer is in one of four quadrants; which, the middle says."""
-    assert glimpse_checks.error_after_training(updates=300) < 0.05
-    assert glimpse_checks.error_after_training(updates=300, location_size=32) < 0.05
+    assert glimpse_checks.error_after_training(updates=300, location_std=0.3) < 0.05
+    assert glimpse_checks.error_after_training(updates=300, location_std=0.3, location_size=32) < 0.05
     assert glimpse_checks.error_after_training(updates=150, policy="random") > 0.3
 
 

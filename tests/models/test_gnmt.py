@@ -1,5 +1,7 @@
 """GNMT: its equations, what every encoder-decoder keeps, and what is special about it."""
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -80,3 +82,8 @@ def test_16_bits_say_nearly_what_32_say():
 def test_what_cannot_be_is_refused(settings):
     with pytest.raises(ValidationError):
         gnmt.Config(**settings)
+
+
+def test_a_tied_embedding_starts_as_an_embedding():
+    model = gnmt.build(gnmt.Config(size=64, tied=True, encoder_layers=3, decoder_layers=3), Dimensions(500, 500, True))
+    assert model.readout.weight.std().item() == pytest.approx(1 / math.sqrt(64), rel=0.05)

@@ -1,5 +1,7 @@
 """The encoder-decoder: every score, cell and option against its equations, and what attention is good for."""
 
+import math
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -153,3 +155,10 @@ def test_an_empty_target_gets_the_first_word_only():
     model = seq2seq_model()
     logits = model(Batch(torch.tensor([[5, EOS]]), torch.tensor([[BOS, EOS]]))).logits
     assert logits.shape == (1, 1, 11)
+
+
+def test_a_tied_embedding_starts_as_an_embedding():
+    model = seq2seq.build(
+        seq2seq.Config(embedding_size=64, decoder_size=64, encoder_size=64, tied=True), Dimensions(500, 500, True)
+    )
+    assert model.readout.weight.std().item() == pytest.approx(1 / math.sqrt(64), rel=0.05)

@@ -72,7 +72,15 @@ def test_targets_that_are_no_tags_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"word_size": 0, "filters": []}, {"elmo_layers": "top"}, {"word_buckets": 1}], ids=str
+    "settings",
+    [
+        {"word_size": 0, "filters": []},
+        {"elmo_layers": "top"},
+        {"word_buckets": 1},
+        {"word_size": 0, "word_buckets": 9},
+        {"filters": [], "letter_size": 3},
+    ],
+    ids=str,
 )
 def test_what_cannot_be_is_refused(settings):
     with pytest.raises(ValidationError):

@@ -97,6 +97,7 @@ def test_parameters_are_as_many_as_the_equations_have(preset, parameters):
     [
         ({"preset": "cnn", "pooling": "last"}, "needs a reader with a last state"),
         ({"preset": "rnn", "widths": [2]}, "widths have no effect"),
+        ({"preset": "fully_connected", "hidden_layers": 0, "size": 9}, "size has no effect"),
         ({"widths": [0]}, "at least one word"),
         ({"bidirectional": True}, "have no effect with reader cnn"),
         ({"preset": "lstm", "bidirectional": True, "size": 5}, "make it even"),

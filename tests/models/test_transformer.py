@@ -53,6 +53,8 @@ def test_a_preset_gives_what_is_not_said():
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"num_heads": 3}, r"num_heads \(3\) must divide size \(256\) evenly"),
+    ({"num_layers": None}, "num_layers is null; give it, or both"),
+    ({"preset": ["base"]}, "'tiny', 'small', 'base' or 'big'"),
     ({"positions": "learned"}, "learned positions need a max_length"),
     ({"max_length": 100}, "max_length has no effect with sinusoidal positions"),
     ({"encoder_layers": 2, "decoder_layers": 2, "num_layers": 3}, "num_layers has no effect"),

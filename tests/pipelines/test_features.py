@@ -13,6 +13,7 @@ from regard.models import captioner
 from regard.pipelines import features as module
 from regard.pipelines.features import with_features
 from regard.pipelines.fit import fit
+from regard.pipelines.teacher import refuse_other_eyes
 from regard.protocol import Dimensions
 from regard.recipe import Recipe
 from tiny_captioner import write_scenes
@@ -148,3 +149,11 @@ def test_a_run_trains_from_them_and_its_model_reads_pictures(tmp_path):
     (caption,) = captions.caption(tmp_path / "scenes" / "0.png")
     assert len(caption.tokens) <= 5
     assert caption.maps.shape[1:] == (2, 2)
+
+
+def test_a_teacher_that_sees_otherwise_than_a_frozen_student_is_refused():
+    refuse_other_eyes(teacher=model(), student=model())
+    refuse_other_eyes(teacher=model(1), student=model(frozen=False))
+    for other in (model(1), model(frozen=False)):
+        with pytest.raises(UsageError, match="teacher sees with another encoder than the student"):
+            refuse_other_eyes(teacher=other, student=model())

@@ -17,7 +17,9 @@ from regard.training import reward
 from regard.training.chunked_cross_entropy import linear_cross_entropy
 from regard.training.config import TrainingConfig
 from regard.training.loss import sequence_loss
+from regard.training.objective import Objective
 from regard.training.reward import RewardConfig, weighted_batches
+from regard.training.state import Position
 
 A, B = len(NAMES), len(NAMES) + 1
 VOCABULARY, LONGEST, NEVER = len(NAMES) + 2, 3, -1e4
@@ -111,6 +113,23 @@ def test_likelihood_is_mixed_in_with_its_weight():
     model.zero_grad()
     sequence_loss(model(batch), batch.labels).total.backward()
     torch.testing.assert_close(mixed - plain, 0.5 * model.table.grad)
+
+
+class Regularised(ByPlace):
+    """Adds 7 to every loss of its own."""
+
+    def forward(self, batch: Batch, record: object = None) -> Output:
+        return super().forward(batch)._replace(penalty=torch.tensor(7.0))
+
+
+def test_what_a_model_adds_to_the_loss_counts_once():
+    batch = batch_of(REFERENCE, [B])
+    config = TrainingConfig(steps=1, start_from="first", reward=RewardConfig(samples=5), label_smoothing=0)
+    totals = [
+        sum(part.total.item() for part in Objective(config).losses(model, batch, Position(precision="fp32")))
+        for model in (ByPlace(), Regularised())
+    ]
+    assert totals[1] - totals[0] == pytest.approx(7.0, abs=1e-4)
 
 
 def test_what_is_drawn_belongs_to_the_sentence_and_not_to_its_neighbours():

@@ -17,7 +17,7 @@ from tiny_training import (
 )
 from torch import nn
 
-from regard.errors import UsageError, UserError
+from regard.errors import ModelError, UsageError, UserError
 from regard.protocol import Batch, Output
 from regard.symbols import PAD
 from regard.training.config import Every
@@ -44,6 +44,7 @@ class Poisoned(Tiny):
     def __init__(self, *bad_calls: int, in_gradient: bool = False) -> None:
         super().__init__()
         self.bad_calls, self.in_gradient, self.num_calls = bad_calls, in_gradient, 0
+        self.register_buffer("noted", torch.zeros(()))  # such as a mean of batch normalisation
 
     def forward(self, batch: Batch, record: object = None) -> Output:
         output = super().forward(batch)
@@ -54,6 +55,8 @@ class Poisoned(Tiny):
             else:
                 hidden = hidden * math.nan
             output = output._replace(hidden=hidden)
+        if self.training:
+            self.noted.lerp_(output.hidden.detach().mean(), 0.1)
         self.num_calls += 1
         return output
 
@@ -412,3 +415,19 @@ def test_validation_loss_does_not_depend_on_the_batches():
     whole, pieces = validation_loss(model, [batch]), validation_loss(model, parts)
     assert pieces["loss"] == pytest.approx(whole["loss"], rel=1e-6)
     assert whole["perplexity"] == pytest.approx(math.exp(whole["loss"]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (SGD(momentum=0.9), AdamW(), "keeps `momentum_buffer`, for which AdamW has no use"),
+        (AdamW(), SGD(momentum=0.9), "keeps `.*`, for which SGD has no use"),
+    ],
+)
+def test_the_state_of_another_optimizer_is_refused(before, after, message):
+    config, model = recipe(steps=2, optimizer=before), new_model()
+    state = TrainerState(model, config)
+    run(model, RandomBatches(), config, state=state)
+    other = TrainerState(model, config.model_copy(update={"optimizer": after}))
+    with pytest.raises(ModelError, match=message):
+        other.load(state.tensors(), state.values())

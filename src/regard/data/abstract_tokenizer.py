@@ -68,6 +68,11 @@ class Tokenizer(Reader):
     ends_with_eos: bool = True  # False for labels and tags: how many there are is known from the source
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What a recipe may call it."""
+        return SUBWORD_KINDS if self.kind == "subwords" else (self.kind,)
+
+    @property
     @abstractmethod
     def size(self) -> int:
         """Number of ids, special symbols included."""

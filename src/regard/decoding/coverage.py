@@ -13,6 +13,28 @@ from regard.symbols import PAD
 LEAST_COVERAGE = 1e-10
 
 
+class _LastLooks(AttentionRecord):
+    """Remembers the last look at the source of each member of an ensemble, which come one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_members: list[Tensor] = []
+
+    def for_steps(self) -> AttentionRecord:
+        """A member's own."""
+        return AttentionRecord()
+
+    def add_steps(self, steps: AttentionRecord) -> None:
+        """A member has made its step."""
+        self.of_members += _last_look(steps)
+
+
+def _last_look(record: AttentionRecord) -> list[Tensor]:
+    """Weights of the last encoder-decoder attention of one step, if there is any."""
+    sites = [site for site in record.sites if site.endswith(".cross")]
+    return [record.calls(sites[-1])[-1].weights] if sites else []
+
+
 class WithCoverage:
     """A model that also remembers, with every hypothesis, how much attention each source position has got.
 
@@ -25,7 +47,13 @@ class WithCoverage:
         self._beta = beta
 
     def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
-        """The model's own state, and that nothing has been looked at yet."""
+        """The model's own state, and that nothing has been looked at yet.
+
+        Raises:
+            UsageError: the source is a picture.
+        """
+        if source.is_floating_point():
+            raise UsageError("coverage_penalty is for texts: a picture need not be looked at everywhere")
         memory, carry = self._model.encode(source, record)
         nothing = torch.zeros(source.shape, device=source.device)
         return State((memory, source != PAD), (carry, nothing))
@@ -35,16 +63,13 @@ class WithCoverage:
     ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
         """The model's own step, watched."""
         (memory, real), (carry, coverage) = state
-        own_record = AttentionRecord() if record is None else record
-        before = {site: len(own_record.calls(site)) for site in own_record.sites}
-        logits, following = self._model.step(State(memory, carry), tokens, own_record)
-        sites = [site for site in own_record.sites if site.endswith(".cross")]
-        if not sites:
+        looks = _LastLooks()
+        logits, following = self._model.step(State(memory, carry), tokens, looks)
+        found = looks.of_members or _last_look(looks)
+        if not found:
             raise UsageError("coverage_penalty needs a model whose decoder attends to the source; this one does not")
-        calls = own_record.calls(sites[-1])[before.get(sites[-1], 0) :]
         # Beams may have been folded into the queries; either way the rows come out in their own order.
-        looks = [call.weights.mean(1).reshape(coverage.shape) for call in calls]
-        coverage = coverage + torch.stack(looks).mean(0)
+        coverage = coverage + torch.stack([weights.mean(1).reshape(coverage.shape) for weights in found]).mean(0)
         return logits, State((following.memory, real), (following.carry, coverage))
 
     def bonus(self, state: State) -> Float[Tensor, " rows"]:

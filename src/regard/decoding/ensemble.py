@@ -36,10 +36,12 @@ class Ensemble:
         Raises:
             UsageError: the members' target vocabularies differ in size.
         """
-        steps = [
-            model.step(State(memory, carry), tokens, record)
-            for model, memory, carry in zip(self._models, state.memory, state.carry, strict=True)
-        ]
+        steps = []
+        for model, memory, carry in zip(self._models, state.memory, state.carry, strict=True):
+            own = None if record is None else record.for_steps()
+            steps.append(model.step(State(memory, carry), tokens, own))
+            if record is not None and own is not None:
+                record.add_steps(own)
         following = State([after.memory for _, after in steps], [after.carry for _, after in steps])
         if len(steps) == 1:
             return steps[0][0], following

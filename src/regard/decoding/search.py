@@ -87,7 +87,7 @@ def search(
         raise ValueError("search needs the model in evaluation mode: call model.eval() first")
     if not source.size(0):
         return []
-    constrain = _constraints(source, config, prefixes)
+    constrain = _constraints(model, source, config, prefixes)
     normalise = LengthPenalty(config.length_penalty, config.length_normalisation)
     rules = Rules(constrain.limits, constrain, normalise, hasty=config.early_stopping)
     if config.coverage_penalty:
@@ -114,15 +114,16 @@ def stream(
 ) -> Iterator[int]:
     """The tokens of one output for the one row of `source`, each as soon as it is known, without `EOS`.
 
-    They are those of `search` with a beam of 1, or of its first sample: the best token each time, or a drawn one.
+    They are those of `search` with a beam of 1, or with one sample: the best token each time, or a drawn one.
 
     Raises:
         ValueError: the model is in training mode.
     """
     if isinstance(model, nn.Module) and model.training:
         raise ValueError("search needs the model in evaluation mode: call model.eval() first")
-    constrain = _constraints(source, config, [prefix] if prefix else None)
-    pick = _sampler([row], constrain.limits, config) if config.sampling else best_token
+    constrain = _constraints(model, source, config, [prefix] if prefix else None)
+    one = config.model_copy(update={"n_best": 1})
+    pick = _sampler([row], constrain.limits, one) if config.sampling else best_token
     state, sentences = model.encode(source), torch.zeros(1, dtype=torch.long, device=source.device)
     token = torch.full((1,), BOS, device=source.device)
     tokens = torch.empty(1, 1, 0, dtype=torch.long, device=source.device)
@@ -136,9 +137,13 @@ def stream(
         tokens = torch.cat([tokens, token[None, None]], -1)
 
 
-def _constraints(source: Tensor, config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> Constraints:
+def _constraints(
+    model: Decodable, source: Tensor, config: SearchConfig, prefixes: Sequence[Sequence[int]] | None
+) -> Constraints:
+    longest: int | None = getattr(model, "longest_output", None)
+    limits = length_limits(source, config)
     return Constraints(
-        length_limits(source, config),
+        limits if longest is None else limits.clamp(max=longest),
         min_length=config.min_length,
         no_repeat_ngram_size=config.no_repeat_ngram_size,
         forbid_unknown=config.forbid_unknown,

@@ -21,7 +21,7 @@ class Dropout(nn.Module):
         if not 0 <= probability < 1:
             raise ValueError(f"a dropout probability is at least 0 and less than 1, but it is {probability}")
         self.probability = probability
-        self._num_dropped = round(probability * _CHOICES)
+        self._num_dropped = min(round(probability * _CHOICES), _CHOICES - 1)
         self._scale = _CHOICES / (_CHOICES - self._num_dropped)
 
     def forward(self, states: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

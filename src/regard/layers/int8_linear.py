@@ -43,10 +43,11 @@ class Int8Linear(nn.Module):
 
 
 def to_int8(model: nn.Module) -> nn.Module:
-    """A copy of `model` in which every `nn.Linear` computes in 8 bits; embeddings, norms and cells stay as they are."""
+    """A copy of `model` in which every `nn.Linear` with more than one output computes in 8 bits, and nothing else."""
     quantised = copy.deepcopy(model)
     for parent in list(quantised.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
+            # A single row is read as a vector by the additive score, and there would be nothing to gain with it.
+            if isinstance(child, nn.Linear) and child.out_features > 1:
                 setattr(parent, name, Int8Linear(child))
     return quantised

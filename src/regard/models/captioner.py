@@ -133,7 +133,7 @@ class Captioner(WithPictureEncoder, Model):
         embedded = self.dropout(self.embedding(batch.decoder_input))
         steps = AttentionRecord() if record is None else record.for_steps()
         hidden, contexts, _ = follow(self.recurrent, embedded, states, lambda h: self.look(h, memory, steps))
-        looked = AttentionRecord()
+        looked = steps.for_steps()
         looked.add_steps(steps)
         if record is not None:
             record.add_steps(looked)

@@ -271,6 +271,7 @@ class ConvS2S(Model):
         self.decoder = decoder
         self.readout = readout
         self.encoder_gradient = encoder_gradient
+        self.longest_output = len(decoder.embedded.positions.weight) - 1  # `BOS` has a position too
 
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing."""

@@ -268,10 +268,10 @@ def build(config: Config, dimensions: Dimensions) -> DeepAtt:
     """The model of `config` with fresh parameters from torch's global generator."""
     target = Embedding(dimensions.target, config.embedding_size)
     readout = nn.Linear(config.size, dimensions.target)
-    if config.tied:
-        readout.weight = target.weight
     share = config.tied and dimensions.shared
     source = target if share else Embedding(dimensions.source, config.embedding_size)
     model = DeepAtt(Encoder(source, config), Decoder(target, config), readout)
     model.apply(initialise)
+    if config.tied:
+        readout.weight = target.weight
     return model

@@ -182,8 +182,6 @@ def build(config: Config, dimensions: Dimensions) -> GNMT:
     """The model of `config` with fresh parameters from torch's global generator."""
     target = Embedding(dimensions.target, config.size)
     readout = nn.Linear(config.size, dimensions.target)
-    if config.tied:
-        readout.weight = target.weight
     share = config.tied and dimensions.shared
     source = target if share else Embedding(dimensions.source, config.size)
     model = GNMT(
@@ -192,4 +190,6 @@ def build(config: Config, dimensions: Dimensions) -> GNMT:
         readout,
     )
     model.apply(initialise)
+    if config.tied:
+        readout.weight = target.weight
     return model

@@ -267,8 +267,6 @@ def build(config: Config, dimensions: Dimensions) -> Seq2Seq:
     """The model of `config` with fresh parameters from torch's global generator."""
     target = Embedding(dimensions.target, config.embedding_size)
     readout = nn.Linear(config.decoder_size, dimensions.target)
-    if config.tied:
-        readout.weight = target.weight
     share = config.tied and dimensions.shared
     source = target if share else Embedding(dimensions.source, config.embedding_size)
     encoder = Recurrent(
@@ -293,6 +291,8 @@ def build(config: Config, dimensions: Dimensions) -> Seq2Seq:
         readout,
     )
     model.apply(initialise)
+    if config.tied:
+        readout.weight = target.weight
     return model
 
 

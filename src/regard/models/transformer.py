@@ -64,7 +64,7 @@ class Config(regard.config.base.Config):
     def _fill_from_preset(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        filled = _PRESETS.get(given.get("preset", "small"), {}) | given
+        filled = _PRESETS.get(str(given.get("preset", "small")), {}) | given
         if given.get("encoder_layers") is not None and given.get("decoder_layers") is not None:
             if given.get("num_layers") is not None:
                 raise ValueError("num_layers has no effect beside encoder_layers and decoder_layers; leave one out")
@@ -75,6 +75,8 @@ class Config(regard.config.base.Config):
     def _settings_go_together(self) -> "Config":
         if self.size % self.num_heads:
             raise ValueError(f"num_heads ({self.num_heads}) must divide size ({self.size}) evenly")
+        if self.num_layers is None and None in (self.encoder_layers, self.decoder_layers):
+            raise ValueError("num_layers is null; give it, or both encoder_layers and decoder_layers")
         if self.positions == "learned" and self.max_length is None:
             raise ValueError("learned positions need a max_length")
         if self.positions == "sinusoidal" and self.max_length is not None:
@@ -176,6 +178,8 @@ class Transformer(Model):
         self.apply(_initialise)
         if config.tied:
             self.readout.weight = self.target_embedding.weight
+        if config.max_length is not None:
+            self.longest_output = config.max_length - 1  # `BOS` has a position too
 
     def forward(self, batch: Batch, record: AttentionRecord | None = None) -> Output:
         """Teacher forcing: all target positions at once."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from regard.attention.record import AttentionRecord
 from regard.layers.awd_lstm import AwdReader, ReaderConfig
+from regard.layers.batch_norm import BatchNorm1d
 from regard.layers.dropout import Dropout
 from regard.layers.pooling import Read, pool
 from regard.layers.recurrent import initialise
@@ -34,21 +35,17 @@ class Config(ReaderConfig):
 
 
 class Normalised(nn.Module):
-    """Batch normalisation, then dropout; a batch of one row, which has no variance, is normalised as in evaluation."""
+    """Batch normalisation, then dropout."""
 
     def __init__(self, size: int, dropout: float) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(size)
+        self.norm = BatchNorm1d(size)
         self.dropout = Dropout(dropout)
 
     def forward(self, rows: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-        """The rows, each feature with mean 0 and variance 1 in the batch."""
-        if len(rows) > 1 or not self.training:
-            return self.dropout(self.norm(rows))
-        norm = self.norm
-        return self.dropout(
-            functional.batch_norm(rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        )
+        """The rows, each feature with mean 0 and variance 1 in the batch, some of them dropped."""
+        normalised: Tensor = self.dropout(self.norm(rows))
+        return normalised
 
 
 class ULMFiT(Model):

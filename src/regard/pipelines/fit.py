@@ -24,7 +24,7 @@ from regard.pipelines.features import with_features
 from regard.pipelines.finish import publish_model
 from regard.pipelines.pretrained import bring_pretrained
 from regard.pipelines.start import given_vocabularies, open_start, refuse_misfit, start_from
-from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies, teacher_fingerprint
+from regard.pipelines.teacher import open_teacher, refuse_other_eyes, refuse_other_vocabularies, teacher_fingerprint
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model, Pretrained
@@ -298,6 +298,8 @@ def _prepare(
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
+    if teacher is not None:
+        refuse_other_eyes(teacher.model, model)
     dataset = with_features(dataset, model, tell=tell)
     now = state.position
     run.truncate_log(now.step, evaluated=now.evaluated_step == now.step)

@@ -50,10 +50,11 @@ def _start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Voca
     if start.model.reads_source:
         return None
     read = start.vocabularies.target
-    if data.source_tokenizer is None or data.source_tokenizer.kind != read.kind:
+    assert isinstance(read, Tokenizer), "a language model says texts"
+    if data.source_tokenizer is None or data.source_tokenizer.kind not in read.kinds:
         raise UsageError(
-            f"training.start_from: {start.folder} reads pieces of kind {read.kind}, and this model will read them too; "
-            f"set data.source_tokenizer to {{kind: {read.kind}}}"
+            f"training.start_from: {start.folder} reads {read.kind}, and this model will read them too; "
+            f"set data.source_tokenizer to {' or '.join(f'{{kind: {kind}}}' for kind in read.kinds)}"
         )
     return Vocabularies(read, learn_target(data, Path()))
 

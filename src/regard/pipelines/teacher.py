@@ -7,9 +7,11 @@ import torch
 from regard.checkpoint.checkpoints import WEIGHTS
 from regard.checkpoint.manifest import read_manifest
 from regard.checkpoint.model_folder import LoadedModel, load_model
-from regard.data.abstract_tokenizer import SUBWORD_KINDS, Tokenizer
+from regard.data.abstract_tokenizer import Tokenizer
 from regard.data.dataset import DataConfig, Vocabularies
 from regard.errors import UsageError
+from regard.pipelines.features import fingerprint
+from regard.protocol import Model, Seeing
 from regard.training.distillation import TeacherConfig
 
 
@@ -34,16 +36,12 @@ def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
     for side, tokenizer, wanted in zip(("source", "target"), teacher.vocabularies, asked, strict=True):
         if wanted is None or not isinstance(tokenizer, Tokenizer):
             continue
-        if not _is_of_kind(tokenizer, wanted.kind):
+        if wanted.kind not in tokenizer.kinds:
             raise UsageError(
                 f"training.teacher: {teacher.folder} has a {side} tokenizer of kind {tokenizer.kind}, and the student "
                 f"has its teacher's, but the recipe asks for {wanted.kind}; take the teacher's settings over"
             )
     return teacher.vocabularies
-
-
-def _is_of_kind(tokenizer: Tokenizer, kind: str) -> bool:
-    return kind in SUBWORD_KINDS if tokenizer.kind == "subwords" else kind == tokenizer.kind
 
 
 def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> None:
@@ -60,6 +58,23 @@ def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> No
                 "train the student in a new run folder, where it takes the teacher's vocabularies over, or from a "
                 "start_from that has them"
             )
+
+
+def refuse_other_eyes(teacher: Model, student: Model) -> None:
+    """Accept a teacher that understands what the student's encoder of pictures sees, if that is all there is to read.
+
+    Raises:
+        UsageError: the student's encoder is frozen, so that pictures are read once, and the teacher's is another one.
+    """
+    ours = student.frozen_encoder if isinstance(student, Seeing) else None
+    if ours is None:
+        return
+    theirs = teacher.frozen_encoder if isinstance(teacher, Seeing) else None
+    if theirs is None or fingerprint(theirs) != fingerprint(ours):
+        raise UsageError(
+            "training.teacher sees with another encoder than the student, whose own is frozen and reads every picture "
+            "once, for both; set model.encoder.frozen=false"
+        )
 
 
 def teacher_fingerprint(teacher: LoadedModel) -> dict[str, str]:

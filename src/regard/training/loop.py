@@ -182,6 +182,7 @@ def _advance(
         freeze(model, config.finetuning, now.epoch)
     num_tokens = sum(batch.num_target_tokens for batch in group)
     optimizer.zero_grad(set_to_none=True)
+    noted = [tensor.clone() for tensor in state.noted]
     reason, loss, nll, norm = "no target tokens", 0.0, 0.0, 0.0
     if num_tokens:
         sums = _gradients(model, group, objective, num_tokens=num_tokens, now=now)
@@ -205,6 +206,8 @@ def _advance(
     seconds = clock() - started
     now.seconds += seconds
     if reason:
+        for tensor, before in zip(state.noted, noted, strict=True):
+            tensor.copy_(before)  # as if that batch had never been seen
         return _skip(now, config, group, epoch=epoch, reason=reason)
     now.skipped_in_a_row = 0
     now.num_tokens += num_tokens

@@ -36,10 +36,14 @@ class Objective:
             yield loss
             return
         seed = (self.config.seed << 32) + now.step
-        for part, weights in weighted_batches(model, batch.to(device), self.config.reward, seed=seed):
+        parts = weighted_batches(model, batch.to(device), self.config.reward, seed=seed)
+        for number, (part, weights) in enumerate(parts):
             now.flops += training_flops(model, part)
             with autocast(precision, device):
-                loss = sequence_loss(model(part), part.labels, weights=weights)
+                output = model(part)
+                if number:  # what a model adds to the loss counts once, with the real targets
+                    output = output._replace(penalty=None)
+                loss = sequence_loss(output, part.labels, weights=weights)
             yield loss
 
     def _flops(self, model: nn.Module, batch: Batch) -> int:

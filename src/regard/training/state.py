@@ -54,6 +54,8 @@ class TrainerState:
 
     def __init__(self, model: nn.Module, config: TrainingConfig) -> None:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        # What a forward pass of training notes by itself, such as the means of batch normalisation.
+        self.noted = [tensor for name, tensor in model.state_dict(keep_vars=True).items() if tensor not in self._names]
         device = next(model.parameters()).device
         self.optimizer = build_optimizer(model, config.optimizer, config.finetuning)
         self.average = None if config.average_decay is None else MovingAverage(model, config.average_decay)
@@ -109,11 +111,17 @@ class TrainerState:
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = {name: parameter for parameter, name in self._names.items()}
+        kept = {"momentum_buffer"} if isinstance(self.optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
         self.optimizer.state.clear()
         for key, tensor in tensors.items():
             if not key.startswith("optimizer."):
                 continue
             _, quantity, name = key.split(".", 2)
+            if quantity not in kept:
+                raise ModelError(
+                    f"the saved optimizer keeps `{quantity}`, for which {type(self.optimizer).__name__} has no use; "
+                    "resume with the `training.optimizer` that the run was started with"
+                )
             parameter = parameters.get(name)
             if parameter is None or tensor.shape not in (parameter.shape, ()):
                 raise ModelError(
