@@ -5,7 +5,8 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from http.client import HTTPResponse
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -43,7 +44,9 @@ class Client:
         if not address.startswith(("http://", "https://")):
             raise ValueError(f"{address!r} is no address of a server; it begins with http://")
         self._address = address.rstrip("/")
-        self._headers = {"Content-Type": JSON} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        self._headers = {"Content-Type": JSON}
+        if api_key:  # sent as UTF-8, which http.client is told byte by byte
+            self._headers["Authorization"] = f"Bearer {api_key}".encode().decode("latin-1")
         self._timeout = timeout
 
     def models(self) -> list[dict[str, Any]]:
@@ -52,7 +55,7 @@ class Client:
         Raises:
             ServerError: the server cannot be reached or refuses.
         """
-        return cast(list[dict[str, Any]], self._ask("/v1/models")["data"])
+        return cast(list[dict[str, Any]], self._ask("/v1/models", "data"))
 
     @overload
     def translate(self, text: str, **fields: Any) -> dict[str, Any]: ...
@@ -65,8 +68,8 @@ class Client:
             ServerError: the server cannot be reached or refuses.
         """
         sent = text if isinstance(text, str) else list(text)
-        answer = self._ask("/v1/translate", {"text": sent, **fields})
-        return answer["translation"] if isinstance(text, str) else answer["translations"]
+        wanted = "translation" if isinstance(text, str) else "translations"
+        return cast(dict[str, Any] | list[dict[str, Any]], self._ask("/v1/translate", wanted, {"text": sent, **fields}))
 
     def stream(self, text: str, **fields: Any) -> Iterator[dict[str, Any]]:
         """A translation while it is being found: each event with its `event` (`token`, `beam`, `done`).
@@ -82,9 +85,8 @@ class Client:
         Raises:
             ServerError: the server cannot be reached or refuses.
         """
-        return cast(
-            list[dict[str, Any]], self._ask("/v1/pronounce", {"words": list(words), **fields})["pronunciations"]
-        )
+        sent = {"words": list(words), **fields}
+        return cast(list[dict[str, Any]], self._ask("/v1/pronounce", "pronunciations", sent))
 
     def score(self, pairs: Sequence[tuple[str, str]], **fields: Any) -> list[dict[str, Any]]:
         """How probable each second text is as the output for the first.
@@ -93,7 +95,7 @@ class Client:
             ServerError: the server cannot be reached or refuses.
         """
         sent = [list(pair) for pair in pairs]
-        return cast(list[dict[str, Any]], self._ask("/v1/score", {"pairs": sent, **fields})["scores"])
+        return cast(list[dict[str, Any]], self._ask("/v1/score", "scores", {"pairs": sent, **fields}))
 
     def chat(self, turns: Sequence[str], **fields: Any) -> Iterator[str]:
         """The reply to the last of `turns`, piece by piece.
@@ -112,7 +114,7 @@ class Client:
             ServerError: the server cannot be reached or refuses.
         """
         sent = [text] if isinstance(text, str) else list(text)
-        return cast(list[dict[str, Any]], self._ask("/v1/classify", {"text": sent, **fields})["classifications"])
+        return cast(list[dict[str, Any]], self._ask("/v1/classify", "classifications", {"text": sent, **fields}))
 
     def classify_picture(self, picture: str | Path, **fields: Any) -> dict[str, Any]:
         """The label of the picture in a file and how probable it is.
@@ -121,8 +123,8 @@ class Client:
             ServerError: the server cannot be reached or refuses.
             OSError: the file cannot be read.
         """
-        sent = _encoded(picture)
-        return cast(dict[str, Any], self._ask("/v1/classify/picture", {"picture": sent, **fields})["classification"])
+        sent = {"picture": _encoded(picture), **fields}
+        return cast(dict[str, Any], self._ask("/v1/classify/picture", "classification", sent))
 
     def caption(self, picture: str | Path, **fields: Any) -> dict[str, Any]:
         """What the picture in a file shows, in words: `text`, `score`, `tokens` and what `fields` ask for.
@@ -131,29 +133,28 @@ class Client:
             ServerError: the server cannot be reached or refuses.
             OSError: the file cannot be read.
         """
-        return cast(dict[str, Any], self._ask("/v1/caption", {"picture": _encoded(picture), **fields})["caption"])
+        sent = {"picture": _encoded(picture), **fields}
+        return cast(dict[str, Any], self._ask("/v1/caption", "caption", sent))
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        with self._open(path, body) as answer:
-            return cast(dict[str, Any], json.load(answer))
+    def _ask(self, path: str, wanted: str, body: dict[str, Any] | None = None) -> Any:
+        """The part of the answer that is called `wanted`."""
+        with self._open(path, body) as answer, self._reading():
+            return json.load(answer)[wanted]
 
     def _events(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         with self._open(path, body) as answer:
-            name = ""
-            for line in answer:
-                field, _, value = line.decode().rstrip("\n").partition(": ")
-                if field == "event":
-                    name = value
-                elif field == "data":
-                    event = {"event": name, **json.loads(value)}
-                    if name == "error":
-                        raise ServerError(event["error"])
-                    yield event
+            event = None
+            while event is None or event["event"] != "done":
+                with self._reading():
+                    event = _next_event(answer)
+                if event["event"] == "error":
+                    raise ServerError(event["error"])
+                yield event
 
     def _open(self, path: str, body: dict[str, Any] | None) -> HTTPResponse:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._address + path, data, self._headers)
         try:
+            request = urllib.request.Request(self._address + path, data, self._headers)
             return cast(HTTPResponse, urllib.request.urlopen(request, timeout=self._timeout))
         except urllib.error.HTTPError as error:
             with error:
@@ -161,6 +162,30 @@ class Client:
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise ServerError(f"{self._address}: the server cannot be reached: {reason}") from None
+        except (HTTPException, ValueError, OverflowError) as error:  # a wrong port, or a server of another kind
+            raise ServerError(f"{self._address}: there is no HTTP server: {error}") from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What can go wrong while an answer is read, as errors of the server."""
+        try:
+            yield
+        except (OSError, EOFError, HTTPException) as error:
+            raise ServerError(f"{self._address}: the answer broke off: {error}") from None
+        except (ValueError, KeyError, TypeError):
+            raise ServerError(f"{self._address}: the answer is not one of `regard serve`") from None
+
+
+def _next_event(answer: HTTPResponse) -> dict[str, Any]:
+    """The next server-sent event, by its `event` and the fields of its data."""
+    name = ""
+    for line in answer:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            return {"event": name, **json.loads(value)}
+    raise EOFError("it has no end")
 
 
 def _encoded(picture: str | Path) -> str:
@@ -171,5 +196,5 @@ def _explained(error: urllib.error.HTTPError) -> ServerError:
     try:
         answer = json.load(error)
         return ServerError(str(answer["error"]), status=error.code, request_id=str(answer.get("request_id", "")))
-    except (ValueError, KeyError, TypeError):  # it is not regard that answers there
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):  # it is not regard that answers there
         return ServerError(f"the server answered {error.code} {error.reason}", status=error.code)
