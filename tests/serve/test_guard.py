@@ -82,6 +82,7 @@ def test_a_body_in_pieces_arrives_whole():
         (Client(headers=[(b"content-encoding", b"gzip")]), {}, 415),
         (Client(headers=[(b"origin", b"http://evil.example")]), {}, 403),
         (Client(headers=[(b"origin", b"null")]), {}, 403),
+        (Client(headers=[(b"origin", b"http://[")]), {}, 403),
         (Client(), {"api_key": "secret"}, 401),
         (Client(headers=[(b"authorization", b"Bearer secre")]), {"api_key": "secret"}, 401),
         (Client(headers=[(b"authorization", b"Bearer \xff")]), {"api_key": "secret"}, 401),
@@ -107,6 +108,9 @@ def test_the_right_key_opens_and_health_needs_none():
     assert ask(guarded(api_key="secret"), Client(headers=key)).status == 200
     assert ask(guarded(api_key="secret"), Client("/health/live")).status == 200
     assert ask(guarded(api_key="secret"), Client("/metrics")).status == 401
+    for sent in ("utf-8", "latin-1"):  # as curl and as a page send it
+        key = [(b"authorization", "Bearer clé".encode(sent))]
+        assert ask(guarded(api_key="clé"), Client(headers=key)).status == 200
 
 
 async def slow(scope, receive, send):
@@ -137,12 +141,21 @@ def test_when_a_client_leaves_its_route_is_cancelled_and_so_is_its_ticket():
     assert seen[0].is_void
 
 
-def test_who_reads_too_slowly_is_let_go():
+def test_a_page_of_this_very_server_may_use_it():
+    assert ask(guarded(), Client(headers=[(b"origin", b"http://127.0.0.1:5000")])).status == 200
+
+
+@pytest.mark.parametrize("settings", [{}, {"api_key": "secret"}])  # the second is refused
+def test_who_reads_too_slowly_is_let_go_and_counted_as_one_that_left(settings):
     class Slow(Client):
         async def send(self, message):
             await asyncio.sleep(30)
 
-    ask(guarded(write_seconds=0.1), Slow())
+    guard = guarded(write_seconds=0.05, **settings)
+    ask(guard, Slow())
+    counted = guard._metrics.text().decode()
+    assert "regard_requests_cancelled_total 1.0" in counted
+    assert 'regard_requests_total{code="499",route="other"} 1.0' in counted
 
 
 def test_a_client_that_leaves_before_its_request_is_whole():

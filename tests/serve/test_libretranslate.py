@@ -86,6 +86,22 @@ def test_without_the_extra_detecting_says_what_is_lacking(client, monkeypatch):
     assert "regard[detect]" in answer.json()["error"]
 
 
+def test_a_language_that_cannot_be_told_is_not_supported(client):
+    pytest.importorskip("py3langid")
+    answer = client.post("/translate", json={"q": ["x", "y"], "source": "auto", "target": "zz"})
+    assert answer.status_code == 400
+    assert "not supported" in answer.json()["error"]
+
+
+def test_more_lines_than_could_wait_are_refused(make_client):
+    client = make_client(max_queue=5)
+    query = {"q": ["a\n\n", "b\nc"], "source": "en", "target": "de"}
+    assert client.post("/translate", json=query).status_code == 200
+    answer = client.post("/translate", json=query | {"q": "\n" * 5})
+    assert (answer.status_code, answer.json()["error"]) == (413, "6 lines at once; send 5 at most")
+    assert client.post("/translate", json=query | {"q": "\n" * 5, "format": "html"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "status", "message"),
     [
@@ -115,3 +131,8 @@ def test_the_key_may_come_in_the_body(make_client):
     assert client.post("/translate", data=query | {"api_key": "secret"}).status_code == 200
     assert client.post("/translate", json=query, headers={"Authorization": "Bearer secret"}).status_code == 200
     assert client.get("/languages").status_code == 403
+    client = make_client(api_key="clé")
+    assert client.post("/translate", json=query | {"api_key": "clé"}).status_code == 200
+    for sent in ("utf-8", "latin-1"):
+        headers = {"Authorization": "Bearer clé".encode(sent)}
+        assert client.post("/translate", json=query, headers=headers).status_code == 200

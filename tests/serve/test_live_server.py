@@ -185,8 +185,14 @@ def test_a_port_that_is_taken_is_said(port, tiny_folders, capsys):
 
     assert main.run(["serve", str(tiny_folders[0]), "--port", str(port)]) == 2
     assert "--port" in capsys.readouterr().err
-    assert main.run(["serve", str(tiny_folders[0]), "--host", "0.0.0.0"]) == 2
-    assert "REGARD_API_KEY" in capsys.readouterr().err
+    for verb in ("serve", "explore"):
+        assert main.run([verb, str(tiny_folders[0]), "--host", "0.0.0.0"]) == 2
+        told = capsys.readouterr().err
+        assert "REGARD_API_KEY" in told
+        assert "--insecure" in told
+        taken = ["--host", "0.0.0.0", "--port", str(port), "--insecure"]
+        assert main.run([verb, str(tiny_folders[0]), *taken]) == 2
+        assert f"cannot listen at 0.0.0.0:{port}" in capsys.readouterr().err
 
 
 def test_without_the_extra_serving_says_what_is_lacking(tiny_folders, monkeypatch, capsys):

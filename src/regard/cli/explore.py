@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regard.cli.options import Device, Threads
-from regard.cli.serve import Host, Port, require_serve, serve
+from regard.cli.serve import Host, Insecure, Port, require_serve, serve
 from regard.errors import UsageError
 
 EXAMPLES = """
@@ -36,6 +36,7 @@ def command(
     ] = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
+    insecure: Insecure = False,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     device: Device = "auto",
     threads: Threads = None,
@@ -43,7 +44,7 @@ def command(
     """Open a page that shows what a model looks at while it works. It runs on this machine and needs no network.
 
     A model that reads text is given a sentence there, one that reads pictures a picture: from a file, dropped, pasted,
-    or one of those named with --picture.
+    or one of those named with --picture. No key is asked for: a browser could not send one.
     """
     require_serve()
     from regard.serve.settings import Settings
@@ -56,7 +57,7 @@ def command(
         models or [],
         settings,
         page="/explorer/",
-        insecure=False,
+        insecure=insecure,
         device=device,
         threads=threads,
         open_browser=open_browser,

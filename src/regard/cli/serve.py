@@ -25,6 +25,7 @@ curl -s 127.0.0.1:5000/translate -d q='A man plays guitar.' -d source=en -d targ
 KEY = "REGARD_API_KEY"
 Host = Annotated[str, typer.Option("--host", help="Where to listen; the default lets in this machine only.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Let other machines in without a key.")]
 Folders = Annotated[
     list[str] | None,
     typer.Argument(metavar="[MODEL]...", help="[NAME=]FOLDER[:FROM-TO], such as runs/small:en-de; none: en-de."),
@@ -35,9 +36,7 @@ def command(
     models: Folders = None,
     host: Host = "127.0.0.1",
     port: Port = 5000,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let other machines in without a key (REGARD_API_KEY).")
-    ] = False,
+    insecure: Insecure = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Most sentences searched together.")] = 64,
     max_requests: Annotated[int, typer.Option("--max-requests", min=1, help="More at a time are refused (429).")] = 256,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that an answer may take.")] = 60.0,

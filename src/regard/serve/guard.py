@@ -6,13 +6,13 @@ leaves, it cancels its ticket and the route that works for it.
 """
 
 import asyncio
+import contextlib
 import hmac
 import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -31,8 +31,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN = ("/health", "/health/live", "/health/ready")
 ALWAYS = (*OPEN, "/metrics")
 # LibreTranslate's clients send their key in the body, where the route looks for it.
-KEY_IN_BODY = ("/translate", "/detect", "/languages", "/translate_file")
+KEY_IN_BODY = ("/translate", "/detect", "/languages")
 PICTURES = ("/v1/caption", "/v1/classify/picture", "/api/v1/picture/trace", "/api/v1/picture/compare")
+LEFT = 499  # what is counted for a client that left before its answer, or did not read it
 LONGEST_ADDRESS = 8 << 10
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -78,7 +79,8 @@ class Guard:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started, answer = time.monotonic(), _Answer(send, _request_id(scope), self._settings.write_seconds)
+        started = time.monotonic()
+        answer = _Answer(send, _request_id(scope), self._settings.write_seconds, self._metrics)
         scope["regard.request_id"] = answer.request_id
         self._running += 1
         try:
@@ -88,8 +90,6 @@ class Guard:
         except _RefusedError as refused:
             self._metrics.rejected(str(refused.status))
             await answer.refuse(scope["path"], refused.status, str(refused))
-        except TimeoutError:  # it does not read what it is sent
-            self._metrics.cancelled()
         finally:
             self._running -= 1
             # The template of a route, such as /api/v1/trace/{id}, never what a client wrote.
@@ -115,13 +115,13 @@ class Guard:
         if names is not None and re.sub(r":\d+$", "", host) not in names:
             raise _RefusedError(403, "this server answers under its local names only, such as http://127.0.0.1")
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin.decode("latin-1")).netloc != host:
+        if origin is not None and origin.decode("latin-1").partition("://")[2] != host:
             raise _RefusedError(403, "a page of another origin may not use this server")
 
     def _check_key(self, path: str, headers: dict[bytes, bytes]) -> None:
         if self._settings.api_key is None or path in OPEN or path in KEY_IN_BODY:
             return
-        if not is_key(headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer "), self._settings):
+        if not is_key(bearer(headers.get(b"authorization", b"")), self._settings):
             raise _RefusedError(401, "this server wants a key: send `Authorization: Bearer KEY`")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
@@ -177,11 +177,12 @@ class Guard:
 class _Answer:
     """Passes on what a route sends, with the headers that every answer has, to a client that must read it in time."""
 
-    def __init__(self, send: Send, request_id: str, seconds: float) -> None:
+    def __init__(self, send: Send, request_id: str, seconds: float, metrics: Metrics) -> None:
         self._send = send
         self._seconds = seconds
+        self._metrics = metrics
         self.request_id = request_id
-        self.status = 499  # what is logged for a client that left before its answer
+        self.status = LEFT
         self.is_started = False
         self.is_complete = False
 
@@ -193,14 +194,29 @@ class _Answer:
             message = {**message, "headers": [*given, *own, (b"x-request-id", self.request_id.encode())]}
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
-        await asyncio.wait_for(self._send(message), self._seconds)
+        try:
+            await asyncio.wait_for(self._send(message), self._seconds)
+        except TimeoutError:  # the client does not read what it is sent
+            self._metrics.cancelled()
+            self.status = LEFT
+            raise
 
     async def refuse(self, path: str, status: int, message: str) -> None:
         body = orjson.dumps(error_body(path, status, message, self.request_id))
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
         pairs = [(name.lower().encode(), value.encode()) for name, value in (headers | error_headers(status)).items()]
-        await self.send({"type": "http.response.start", "status": status, "headers": pairs})
-        await self.send({"type": "http.response.body", "body": body})
+        with contextlib.suppress(TimeoutError):
+            await self.send({"type": "http.response.start", "status": status, "headers": pairs})
+            await self.send({"type": "http.response.body", "body": body})
+
+
+def bearer(header: bytes) -> str:
+    """What the header `Authorization` gives for a key; clients send it in UTF-8 or, where that cannot be, Latin-1."""
+    given = header.removeprefix(b"Bearer ")
+    try:
+        return given.decode()
+    except UnicodeDecodeError:
+        return given.decode("latin-1")
 
 
 def is_key(given: str, settings: Settings) -> bool:

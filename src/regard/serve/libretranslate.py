@@ -11,7 +11,7 @@ from regard.pipelines.translate import Translation
 from regard.serve.answers import respond_json
 from regard.serve.bodies import StrictRoute, description, either_form
 from regard.serve.errors import ApiError
-from regard.serve.guard import is_key
+from regard.serve.guard import bearer, is_key
 from regard.serve.language import detect, language_name
 from regard.serve.models import Models, ServedModel
 from regard.serve.native import bounded
@@ -19,6 +19,7 @@ from regard.serve.settings import Settings
 
 AUTO = "auto"
 MOST_ALTERNATIVES = 16
+UNSUPPORTED = "these languages are not supported; /languages lists those that are"
 
 
 class _Keyed(BaseModel):
@@ -56,8 +57,8 @@ def router(models: Models, settings: Settings) -> APIRouter:
     routes = APIRouter(route_class=StrictRoute, tags=["LibreTranslate"])
 
     def check_key(request: Request, query: _Keyed) -> None:
-        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not is_key(query.api_key or bearer, settings):
+        in_header = bearer(request.headers.get("authorization", "").encode("latin-1"))
+        if not is_key(query.api_key or in_header, settings):
             raise ApiError(403, "Invalid API key")
 
     @routes.post("/translate", openapi_extra=description(TranslateQuery))
@@ -112,11 +113,17 @@ def router(models: Models, settings: Settings) -> APIRouter:
 
 def _translate(models: Models, settings: Settings, query: TranslateQuery) -> dict[str, Any]:
     texts = bounded([query.q] if isinstance(query.q, str) else query.q, settings)
+    num_lines = sum(text.count("\n") + 1 for text in texts)
+    if query.format == "text" and num_lines > settings.max_queue:  # more could never wait for the model
+        raise ApiError(413, f"{num_lines:,} lines at once; send {settings.max_queue:,} at most")
     values: dict[str, list[Any]] = {"translatedText": [""] * len(texts)}
     sources = [query.source] * len(texts)
     if query.source == AUTO:
         among = {model.pair[0] for model in models if model.pair and model.pair[1] == query.target} | {query.target}
-        values["detectedLanguage"] = [detect(text, among)[0] for text in texts]
+        detected = [detect(text, among)[:1] for text in texts]
+        if not all(detected):  # none of these languages is one that can be told
+            raise ApiError(400, UNSUPPORTED)
+        values["detectedLanguage"] = [best for (best,) in detected]
         sources = [each["language"] for each in values["detectedLanguage"]]
     if query.alternatives:
         values["alternatives"] = [[] for _ in texts]
@@ -136,7 +143,7 @@ def _between(models: Models, source: str, query: TranslateQuery, texts: list[str
         return [[text] for text in texts]
     model = models.between(source, query.target)
     if model is None:
-        raise ApiError(400, "these languages are not supported; /languages lists those that are")
+        raise ApiError(400, UNSUPPORTED)
     if query.format == "html":
         if query.alternatives:
             raise ApiError(400, "alternatives are for the format text")

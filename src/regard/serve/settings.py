@@ -63,6 +63,6 @@ def refuse_open_server(settings: Settings, *, insecure: bool) -> None:
     """
     if not (settings.is_local or settings.api_key or insecure):
         raise UsageError(
-            f"--host {settings.host} lets other machines in: set a key in the environment variable REGARD_API_KEY, "
-            "or say --insecure if everybody may use it"
+            f"--host {settings.host} lets other machines in: say --insecure if everybody may use it; "
+            "`regard serve` can ask for a key instead, the environment variable REGARD_API_KEY"
         )
