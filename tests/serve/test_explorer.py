@@ -10,9 +10,12 @@ from regard.errors import DataError
 from regard.pipelines.trace import trace_sentence
 from regard.serve import looking
 from regard.serve.app import create_app
+from regard.serve.explorer import Explorer
+from regard.serve.looking import TraceRequest
 from regard.serve.models import Models, Place
 from regard.serve.offered import OfferedPictures
 from regard.serve.settings import Settings
+from regard.serve.ticket import Ticket, VoidError, holding
 from regard.serve.worker import Worker
 from tiny_captioner import write_scenes
 from tiny_kinds import save_every_kind
@@ -120,7 +123,46 @@ def test_a_sentence_that_is_not_kept_is_not_found(client, monkeypatch):
     assert client.get(f"/api/v1/trace/{number}/sites/decoder.9.cross").status_code == 404
     monkeypatch.setattr(looking, "MOST_TRACES", 1)
     ask(client)
+    assert client.get(f"/api/v1/trace/{number}/sites/decoder.0.cross").status_code == 200
+    ask(client)
+    ask(client)
     assert client.get(f"/api/v1/trace/{number}/sites/decoder.0.cross").status_code == 404
+
+
+def test_two_traces_are_compared_however_large_they_are(client, monkeypatch):
+    monkeypatch.setattr(looking, "MOST_BYTES", 1)
+    answer = ask(client, "compare", model="tiny", other="lstm").json()
+    for each, site in ((answer["trace"], "decoder.0.cross"), (answer["other"], "decoder.cross")):
+        assert client.get(f"/api/v1/trace/{each['id']}/sites/{site}").status_code == 200
+
+
+def test_what_was_overridden_has_no_divergence(client):
+    plain = ask(client).json()
+    row = [1.0] + [0.0] * (len(plain["ids"]["source"]) - 1)
+    given = {"site": "decoder.0.cross", "head": 0, "query": 0, "weights": row}
+    answer = ask(client, "compare", model="tiny", other="lstm", override=given).json()
+    assert answer["divergence"] is None
+    assert answer["reason"] == "With changed attention the two are not compared step by step."
+
+
+@pytest.mark.parametrize("override", [False, True])
+def test_a_trace_that_nobody_waits_for_ends_with_its_next_step(models, monkeypatch, override):
+    """In the worker: a client that leaves in the middle of a search frees the others."""
+    model, steps, ticket = models.get("tiny").translator.loaded[0].model, [], Ticket(60.0)
+    step = model.step
+
+    def leave(*arguments):
+        steps.append(len(steps))
+        if len(steps) == 2:
+            ticket.cancel()
+        return step(*arguments)
+
+    monkeypatch.setattr(model, "step", leave)
+    given = {"site": "decoder.0.cross", "head": 0, "query": 0, "weights": [1.0]} if override else None
+    request = TraceRequest.model_validate({"text": TEXT, "model": "tiny", "override": given})
+    with holding(ticket), pytest.raises(VoidError):
+        Explorer(models, OfferedPictures()).one(request, TEXT)
+    assert len(steps) == 2
 
 
 def test_what_is_drawn_is_the_models_chance(client):

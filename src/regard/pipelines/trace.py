@@ -4,7 +4,7 @@ The search keeps its tree, which costs next to nothing. Attention comes from one
 with a record, so that what is shown are the tensors that made it; each context is added up once more to prove it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -32,6 +32,7 @@ from regard.symbols import BOS, EOS
 from regard.trees import tensors
 
 NUM_ALTERNATIVES = 10
+Around = Callable[[Decodable], Decodable]  # puts something between the search and the model
 
 
 class Alternative(NamedTuple):
@@ -135,13 +136,14 @@ def trace_sentence(
     prefix: str | Sequence[int] = "",
     target: str | None = None,
     override: Override | None = None,
+    around: Around | None = None,
     **settings: object,
 ) -> SentenceTrace:
     """Translate `text` and keep everything; with `target`, look at that output instead of searching for one.
 
     The output begins with `prefix`: words, or ids without `BOS` (which a model that goes on from `text` takes in its
-    place). With `override`, one row of one attention is as given, in the search and in the replay alike. `settings`
-    are those of the search.
+    place). With `override`, one row of one attention is as given, in the search and in the replay alike. The search
+    takes what `around` makes of the model for the model itself; `settings` are its own.
 
     Raises:
         UsageError: a setting is wrong, the model cannot say the prefix, or the overridden row is not there.
@@ -159,7 +161,7 @@ def trace_sentence(
     words, ids = (prefix, []) if isinstance(prefix, str) else ("", list(prefix))
     said = ids or translator.prefix_ids(text, words)
     if target is None:
-        found = _look(model, tensor, config, said, override)
+        found = _look(model, tensor, config, said, override, around)
     else:
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
         (given,) = rescore([model], [(source, translator.encode_target(target))], penalty=penalty)
@@ -174,6 +176,7 @@ def trace_picture(
     *,
     prefix: str | Sequence[int] = "",
     override: Override | None = None,
+    around: Around | None = None,
     **settings: object,
 ) -> SentenceTrace:
     """Say what a picture shows and keep everything; the keys are its regions, row after row, and `source` is empty.
@@ -184,16 +187,23 @@ def trace_picture(
     check_override(captioner.model, override)
     source = captioner.reader.tensor(pixels[None])
     said = prefix_ids(captioner.vocabularies.target, prefix) if isinstance(prefix, str) else list(prefix)
-    return _look(captioner.model, source, captioner.settings(**settings), said, override)
+    return _look(captioner.model, source, captioner.settings(**settings), said, override, around)
 
 
 def _look(
-    model: Model, source: Tensor, config: SearchConfig, prefix: list[int], override: Override | None
+    model: Model,
+    source: Tensor,
+    config: SearchConfig,
+    prefix: list[int],
+    override: Override | None,
+    around: Around | None,
 ) -> SentenceTrace:
     """Search, keeping the tree, and look at the winner."""
     assert isinstance(model, Decodable)
     device, tree, record = next(model.parameters()).device, Trace(), record_of(override)
-    searched = model if override is None else Recorded(model, record)
+    searched: Decodable = model if override is None else Recorded(model, record)
+    if around is not None:
+        searched = around(searched)
     found = search(searched, source.to(device), config, prefixes=[prefix] if prefix else None, trace=tree)[0]
     if isinstance(record, OverridingRecord):
         record.check_used()

@@ -6,13 +6,14 @@ many to send at once: the numbers behind the weights of one attention.
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Response
 
 from regard.errors import UsageError
 from regard.pipelines.picture_input import SeenPicture
+from regard.serve.answers import respond_json
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import ApiError
+from regard.serve.interruptible import Stoppable
 from regard.serve.looking import (
     ComparePictureRequest,
     CompareRequest,
@@ -27,12 +28,14 @@ from regard.serve.offered import OfferedPictures
 from regard.serve.pictures import seen_picture
 from regard.serve.queued import in_worker
 from regard.serve.settings import Settings
+from regard.serve.ticket import current
 from regard.show.document import Document, describe, details, with_details
 from regard.show.page import SERVED_POLICY, page
 from regard.show.viewer import Viewer, Wish, open_viewer
 from regard.symbols import BOS, EOS, PAD
 from regard.training.information import js_divergence
 
+OVERRIDDEN = "With changed attention the two are not compared step by step."
 EXAMPLE = "A man plays guitar on the stage."
 
 
@@ -59,7 +62,7 @@ def router(models: Models, settings: Settings, offered: OfferedPictures) -> APIR
     def list_models() -> Response:
         """The models by name, each with something to begin with; the pictures to choose from."""
         most = (settings.max_picture - 4096) * 3 // 4  # of a file, whose bytes come in base64
-        return _json(
+        return respond_json(
             {
                 "models": explorer.descriptions(),
                 "pictures": offered.thumbnails,
@@ -71,22 +74,22 @@ def router(models: Models, settings: Settings, offered: OfferedPictures) -> APIR
     @routes.post("/trace")
     def trace(request: TraceRequest) -> Response:
         """Everything there is to see of one sentence; `id` is the number under which more can be asked."""
-        return _json(explorer.one(request, request.text))
+        return respond_json(explorer.one(request, request.text))
 
     @routes.post("/compare")
     def compare(request: CompareRequest) -> Response:
         """The same of two models, and how far apart their distributions are on what the first one said."""
-        return _json(explorer.two(request, request.text, request.other))
+        return respond_json(explorer.two(request, request.text, request.other))
 
     @routes.post("/picture/trace")
     def picture_trace(request: PictureRequest) -> Response:
         """Everything there is to see of one picture."""
-        return _json(explorer.one(request, request.picture))
+        return respond_json(explorer.one(request, request.picture))
 
     @routes.post("/picture/compare")
     def picture_compare(request: ComparePictureRequest) -> Response:
         """The same picture to two models."""
-        return _json(explorer.two(request, request.picture, request.other))
+        return respond_json(explorer.two(request, request.picture, request.other))
 
     @routes.get("/trace/{number}/sites/{site}")
     def site_details(number: str, site: str) -> Response:
@@ -94,12 +97,12 @@ def router(models: Models, settings: Settings, offered: OfferedPictures) -> APIR
         seen = explorer.kepts.get(number).trace.sites.get(site)
         if seen is None:
             raise ApiError(404, "this model has no such attention")
-        return _json(details(seen))
+        return respond_json(details(seen))
 
     @routes.get("/trace/{number}/influence")
     def influence(number: str) -> Response:
         """Nats that each step loses without each word of the source, or each region of the picture."""
-        return _json(explorer.influences(explorer.kepts.get(number)))
+        return respond_json(explorer.influences(explorer.kepts.get(number)))
 
     @routes.get("/trace/{number}/page")
     def whole_page(number: str) -> Response:
@@ -127,7 +130,7 @@ class Explorer:
     def one(self, request: LookRequest, source: str | int) -> Document:
         """A trace and its number."""
         name = self._name(request.model)
-        return self._look(name, source, request, asked=self._viewers[name])
+        return self._keep(self._look(name, source, request, asked=self._viewers[name]))
 
     def two(self, request: LookRequest, source: str | int, other: str) -> Document:
         """Two traces, and how far apart they are."""
@@ -135,11 +138,11 @@ class Explorer:
         if _reads_pictures(self._viewers[first]) != _reads_pictures(self._viewers[second]):
             raise UsageError(f"{first} and {second} cannot be compared: one reads pictures, the other text")
         asked = self._viewers[first]
-        trace = self._look(first, source, request, asked=asked)
+        one = self._look(first, source, request, asked=asked)
         same = request if second == first else request.model_copy(update={"override": None})
         beside = self._look(second, source, same, asked=asked)
-        divergence, reason = self._divergence(self.kepts.get(trace["id"]), self.kepts.get(beside["id"]))
-        return {"trace": trace, "other": beside, "divergence": divergence, "reason": reason}
+        divergence, reason = self._divergence(one, beside) if request.override is None else (None, OVERRIDDEN)
+        return {"trace": self._keep(one), "other": self._keep(beside), "divergence": divergence, "reason": reason}
 
     def influences(self, kept: Kept) -> Document:
         """See `Viewer`."""
@@ -152,17 +155,22 @@ class Explorer:
             raise UsageError(f"there is no such model; there are {', '.join(self._viewers)}")
         return next(iter(self._viewers)) if name is None else name
 
-    def _look(self, name: str, given: str | int, request: LookRequest, *, asked: Viewer[Any]) -> Document:
+    def _look(self, name: str, given: str | int, request: LookRequest, *, asked: Viewer[Any]) -> Kept:
         viewer = self._viewers[name]
         source, notice = self._source(viewer, name, given, request)
         override = None if request.override is None else request.override.override()
-        wish = Wish(_prefix(request, asked, viewer), override, request.search.settings())
+        ticket = current()  # of this thread: the worker's has none
+        search = request.search.settings() | {"around": lambda model: Stoppable(model, ticket)}
+        wish = Wish(_prefix(request, asked, viewer), override, search)
 
         def work() -> Kept:
             trace = viewer.trace(source, wish)
             return Kept(viewer, source, trace, viewer.document(trace, source, name) | {"notice": notice})
 
-        kept = self._call(work)
+        return self._call(work)
+
+    def _keep(self, kept: Kept) -> Document:
+        """What the page gets of it: the document, and the number to ask for more with."""
         return {"id": self.kepts.add(kept), **kept.document}
 
     def _source(self, viewer: Viewer[Any], name: str, given: str | int, request: LookRequest) -> tuple[Any, str | None]:
@@ -220,7 +228,3 @@ def _example(viewer: Viewer[Any]) -> str:
     """A sentence to begin with, or a word where the model spells."""
     ids = viewer.loaded.vocabularies.source_tokenizer.encode(EXAMPLE)
     return EXAMPLE if len(ids) < len(EXAMPLE) * 2 // 3 else "attention"
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regard.attention.record import AttentionRecord
 from regard.protocol import Decodable, State
+from regard.serve.ticket import Ticket, VoidError
 from regard.symbols import BOS, EOS
 
 # Gets the best living hypothesis of its sentence in every step, without `BOS`.
@@ -73,3 +74,27 @@ class Interruptible:
             listener = self._listeners[number]
             if listener is not None and tokens[-1] != BOS:
                 listener(tokens[1:])
+
+
+class Stoppable:
+    """A model for a search that is one client's alone, so that it may fail: its next step does when nobody waits."""
+
+    def __init__(self, model: Decodable, ticket: Ticket) -> None:
+        self._model = model
+        self._ticket = ticket
+
+    def encode(self, source: Tensor, record: AttentionRecord | None = None) -> State:
+        """The model's own."""
+        return self._model.encode(source, record)
+
+    def step(
+        self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
+    ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
+        """The model's own, as long as the ticket is good.
+
+        Raises:
+            VoidError: it is not.
+        """
+        if self._ticket.is_void:
+            raise VoidError
+        return self._model.step(state, tokens, record)

@@ -115,7 +115,7 @@ class Kept(NamedTuple):
 
 
 class Kepts:
-    """The traces looked at last, by number; the oldest make room. Many threads use it."""
+    """The traces looked at last, by number; the oldest make room, but two always fit. Many threads use it."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, Kept] = OrderedDict()
@@ -126,7 +126,7 @@ class Kepts:
         number = secrets.token_hex(16)
         with self._lock:
             self._kept[number] = kept
-            while len(self._kept) > 1 and (len(self._kept) > MOST_TRACES or self._bytes() > MOST_BYTES):
+            while len(self._kept) > 2 and (len(self._kept) > MOST_TRACES or self._bytes() > MOST_BYTES):
                 self._kept.popitem(last=False)
         return number
 
