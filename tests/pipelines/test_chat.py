@@ -33,8 +33,9 @@ def test_characters_of_several_tokens_are_said_when_they_are_whole(tmp_path):
     translator = load(save_tiny(tmp_path / "model", seed=3))
     target = translator.vocabularies.target
 
-    class Halves:
-        size = target.size
+    class Halves(type(target)):
+        def __init__(self):
+            pass
 
         def decode(self, ids):
             return b"\xc3\xa4b\xe2\x82\xac"[: len(list(ids))].decode(errors="replace")
@@ -44,7 +45,7 @@ def test_characters_of_several_tokens_are_said_when_they_are_whole(tmp_path):
             yield from range(6)
 
     translator.vocabularies = translator.vocabularies._replace(target=Halves())
-    translator._engine = Engine()
+    translator.engine = Engine()
     assert [piece for piece in translator.stream("the cat") if piece] == ["ä", "b", "€"]
 
 
@@ -70,6 +71,22 @@ def test_the_oldest_turns_go_when_there_are_too_many_words(folder):
     assert reply == translator.translate("a dog", beam_size=1)[0].text
     with pytest.raises(UsageError, match="pieces, but the model reads 8 at most"):
         list(chat.reply("a small house stands there " * 3))
+
+
+def test_of_a_long_history_little_is_read_to_find_what_fits(folder, monkeypatch):
+    translator, read = load(folder), []
+
+    def can_read(text):
+        read.append(text)
+        return len(text.split(TURN)) <= 23
+
+    monkeypatch.setattr(translator, "can_read", can_read)
+    said = [f"cat {number}" for number in range(200)]
+    chat = Chat(translator, history=1000, said=said)
+    assert chat.read("a dog") == TURN.join([*said[-22:], "a dog"])
+    assert len(read) <= 8  # halving 200
+    monkeypatch.setattr(translator, "can_read", lambda text: False)
+    assert chat.read("a dog") == "a dog"
 
 
 def test_a_wrong_setting_is_told_before_anything_is_said(folder):

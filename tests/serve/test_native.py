@@ -1,8 +1,14 @@
 import json
+import threading
 
 import pytest
 
 from regard.pipelines.chat import Chat
+from regard.pipelines.translate import load
+from regard.serve import queued, weights
+from regard.serve.ticket import Ticket
+from regard.serve.weights import num_weights
+from tiny_folder import save_tiny
 
 TEXT = "the cat sees the dog"
 
@@ -27,8 +33,8 @@ def test_a_translation_tells_what_the_command_line_tells(client, models):
     assert found["token_scores"] == each.token_scores
     assert found["alignment"] == [list(link) for link in each.alignment]
     assert [other["text"] for other in found["alternatives"]] == [each.alternatives[0].text]
-    for site, weights in each.attention.sites.items():
-        assert found["attention"][site] == weights.tolist()
+    for site, expected in each.attention.sites.items():
+        assert found["attention"][site] == expected.tolist()
 
 
 def test_models_are_chosen_by_name_or_language(client, models):
@@ -77,6 +83,57 @@ def test_a_stream_that_cannot_begin_is_an_error_like_others(client):
     assert client.post("/v1/translate", json={"text": [TEXT], "stream": True}).status_code == 400
 
 
+@pytest.mark.parametrize("kind", ["transformer", "seq2seq", "convs2s"])
+def test_the_weights_of_an_answer_are_counted_before_they_are_computed(tmp_path, kind):
+    settings = {"score": "additive"} if kind == "seq2seq" else {}
+    translator = load(save_tiny(tmp_path / "model", kind, **settings))
+    (each,) = translator.translate(TEXT, prefixes="die Katze")
+    expected = sum(site.numel() for site in each.attention.sites.values())
+    assert num_weights(translator.loaded[0].model, each) == expected > 0
+    (nothing,) = translator.translate("")
+    assert num_weights(translator.loaded[0].model, nothing) == 0
+
+
+@pytest.mark.parametrize("bound", ["MOST_GIVEN", "MOST_LOOKED_AT"])
+def test_too_much_attention_is_refused_before_it_is_computed(client, models, monkeypatch, bound):
+    translator = models.get("tiny").translator
+    (each,) = translator.translate(TEXT)
+    one = num_weights(translator.loaded[0].model, each)
+    monkeypatch.setattr(weights, bound, 2 * one)
+    body = {"text": [TEXT, TEXT], "attention": True}
+    assert client.post("/v1/translate", json=body).status_code == 200
+    monkeypatch.setattr(translator, "look_at_all", lambda done: pytest.fail("it was computed"))
+    answer = client.post("/v1/translate", json=body | {"text": [TEXT] * 3})
+    assert answer.status_code == 413
+    assert (
+        answer.json()["error"]
+        == f"{3 * one:,} weights of attention at once; send less text, {2 * one:,} weights at most"
+    )
+    monkeypatch.setattr(weights, bound, one - 1)
+    name, value = events(client.post("/v1/translate", json=body | {"text": TEXT, "stream": True}))[-1]
+    assert (name, value["code"]) == ("error", "too_large")
+    links = client.post("/v1/translate", json={"text": TEXT, "alignment": True, "stream": True})
+    assert events(links)[-1][0] == ("done" if bound == "MOST_GIVEN" else "error")
+
+
+CHAT = {"turns": ["the cat"]}
+COMPLETION = {"messages": [{"role": "user", "content": "the cat"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/translate", {"text": TEXT}), ("/v1/chat", CHAT), ("/v1/chat/completions", COMPLETION)],
+)
+def test_a_stream_that_waits_for_its_turn_says_that_it_is_still_there(client, models, monkeypatch, path, body):
+    monkeypatch.setattr(queued, "PATIENCE", 0.01)
+    is_free = threading.Event()
+    models.worker.call(lambda: is_free.wait(10), Ticket(60.0))
+    threading.Timer(0.2, is_free.set).start()
+    answer = client.post(path, json=body | {"stream": True}).text
+    assert answer.startswith(": still here\n\n")
+    assert answer.replace(": still here\n\n", "").count("data: ") >= 2
+
+
 def test_words_are_pronounced_with_alternatives(client, models):
     answer = client.post("/v1/pronounce", json={"words": ["cat", "dog"], "n_best": 2}).json()
     found = models.get("tiny").translator.translate(["cat", "dog"], n_best=2)
@@ -120,7 +177,9 @@ def test_openais_clients_find_what_they_know(client, models):
         "user": "x",
     }
     answer = client.post("/v1/chat/completions", json=body).json()
-    expected = models.get("tiny").translator.translate("the cat", beam_size=1, max_length=9)[0].text
+    done = models.get("tiny").translator.translate("the cat", beam_size=1, max_length=9)[0]
+    expected, reason = done.text, "length" if done.notice else "stop"
+    assert answer["choices"][0]["finish_reason"] == reason
     assert answer["object"] == "chat.completion"
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": expected}
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
@@ -129,7 +188,27 @@ def test_openais_clients_find_what_they_know(client, models):
     chunks = [value for _, value in streamed[:-1]]
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == expected
-    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["choices"][0]["finish_reason"] == reason
+
+
+@pytest.mark.parametrize("reason", ["length", "stop"])
+def test_openais_clients_are_told_why_a_reply_ends(client, models, reason):
+    model, most = ("tiny", 1) if reason == "length" else ("lstm", 60)
+    assert (models.get(model).translator.translate(TEXT, beam_size=1, max_length=most)[0].notice is None) == (most > 1)
+    messages = [{"role": "user", "content": TEXT}]
+    body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": most}
+    assert client.post("/v1/chat/completions", json=body).json()["choices"][0]["finish_reason"] == reason
+    *_, (_, last), _ = events(client.post("/v1/chat/completions", json=body | {"stream": True}))
+    assert last["choices"][0]["finish_reason"] == reason
+
+
+def test_every_seed_draws_for_itself(client):
+    body = COMPLETION | {"temperature": 2, "top_p": 1}
+    said = [
+        client.post("/v1/chat/completions", json=body | seed).json()["choices"][0]["message"]["content"]
+        for seed in ({}, {"seed": 1}, {"seed": 0})
+    ]
+    assert said[0] == said[1] != said[2]
 
 
 def test_openais_errors_have_their_own_shape(client):

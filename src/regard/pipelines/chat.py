@@ -1,5 +1,6 @@
 """A conversation with a model: what was said is remembered, and answered."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -33,6 +34,11 @@ class Chat:
         self._num_replies = len(said) // 2
 
     @property
+    def num_replies(self) -> int:
+        """How many replies there have been: the number of the next draw."""
+        return self._num_replies
+
+    @property
     def turns(self) -> tuple[str, ...]:
         """The turns that are remembered, the oldest first."""
         return tuple(self._turns)
@@ -47,15 +53,27 @@ class Chat:
             TypeError: `text` is no str.
             UsageError: `text` alone is too long for the model.
         """
-        turns = [*self._turns, *texts_of([text])][-(self._turns.maxlen or 1) :]
-        while len(turns) > 1 and not self._translator.can_read(history_text(turns)):
-            del turns[0]
         pieces = []
-        for piece in self._translator.stream(history_text(turns), row=self._num_replies, **self._search):
+        for piece in self._translator.stream(self.read(text), row=self._num_replies, **self._search):
             pieces.append(piece)
             yield piece
         self._turns.extend((text, "".join(pieces)))
         self._num_replies += 1
+
+    def read(self, text: str) -> str:
+        """What the model reads to answer `text`: the turns that are remembered and `text`, as many as it can read.
+
+        Raises:
+            TypeError: `text` is no str.
+        """
+        turns = [*self._turns, *texts_of([text])][-(self._turns.maxlen or 1) :]
+
+        def fits(start: int) -> bool:
+            return self._translator.can_read(history_text(turns[start:]))
+
+        # Fewer turns are shorter, so halving finds where to begin; `text` itself is never left out.
+        start = bisect_left(range(len(turns) - 1), True, key=fits)
+        return history_text(turns[start:])
 
     def reset(self) -> None:
         """Forget everything."""

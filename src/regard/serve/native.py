@@ -17,6 +17,9 @@ from regard.serve.models import Models, ServedModel
 from regard.serve.settings import Settings
 from regard.serve.sse import STILL_HERE, begun, event, respond
 from regard.serve.updates import updates
+from regard.serve.weights import refuse_too_many
+
+Piece = str | Translation | None
 
 
 def router(models: Models, settings: Settings) -> APIRouter:
@@ -64,7 +67,7 @@ def router(models: Models, settings: Settings) -> APIRouter:
         pieces = reply(model, body.turns, body.history or model.history, body.search())
         if body.stream:
             return respond(begun(_chat_events(pieces)))
-        return respond_json({"model": model.name, "reply": "".join(pieces)})
+        return respond_json({"model": model.name, "reply": whole(pieces).text})
 
     return routes
 
@@ -94,16 +97,33 @@ def bounded(texts: Sequence[Any], settings: Settings) -> list[Any]:
     return list(texts)
 
 
-def reply(model: ServedModel, turns: Sequence[str], history: int, search: dict[str, Any]) -> Iterator[str]:
-    """The answer to the last of `turns`, piece by piece."""
-    *said, last = turns
-    return Conversation(model.translator, history=history, said=said, **search).reply(last)
+def reply(model: ServedModel, turns: Sequence[str], history: int, search: dict[str, Any]) -> Iterator[Piece]:
+    """The answer to the last of `turns`, piece by piece, None where nothing comes for a while; at last all of it."""
+    *before, last = turns
+    conversation, said = Conversation(model.translator, history=history, said=before, **search), ""
+    for update in updates(model, conversation.read(last), row=conversation.num_replies, **search):
+        if update is None:
+            yield None
+            continue
+        if update.text.startswith(said):  # what was sent cannot be taken back; else the end brings the rest
+            yield update.text[len(said) :]
+            said = update.text
+        if isinstance(update, Translation):
+            yield update
+
+
+def whole(pieces: Iterator[Piece]) -> Translation:
+    """What `reply` ends with."""
+    *_, last = pieces
+    assert isinstance(last, Translation)
+    return last
 
 
 def _translated(model: ServedModel, texts: list[str], body: requests.Translate) -> list[dict[str, Any]]:
     done = model.translator.translate(texts, prefixes=body.prefix, batch_size=max(1, len(texts)), **body.search())
 
     if body.alignment or body.attention or body.replace_unk:
+        refuse_too_many(model.translator.loaded[0].model, done, given=body.attention)
         model.translator.look_at_all(done)
     if body.replace_unk:
         done = [model.translator.replace_unknown(each) for each in done]
@@ -117,6 +137,8 @@ def _translation_events(model: ServedModel, body: requests.Translate) -> Iterato
         if update is None:
             yield STILL_HERE
         elif isinstance(update, Translation):
+            if body.alignment or body.attention:
+                refuse_too_many(model.translator.loaded[0].model, [update], given=body.attention)
             values = translation_json(update, alignment=body.alignment, attention=body.attention)
             yield event("done", {"model": model.name, "translation": values})
         elif update.revised_from is None:
@@ -125,12 +147,14 @@ def _translation_events(model: ServedModel, body: requests.Translate) -> Iterato
             yield event("beam", {"text": update.text, "revised_from": update.revised_from, "step": update.step})
 
 
-def _chat_events(pieces: Iterator[str]) -> Iterator[bytes]:
-    said = []
+def _chat_events(pieces: Iterator[Piece]) -> Iterator[bytes]:
     for piece in pieces:
-        said.append(piece)
-        yield event("token", {"text": piece})
-    yield event("done", {"reply": "".join(said)})
+        if piece is None:
+            yield STILL_HERE
+        elif isinstance(piece, Translation):
+            yield event("done", {"reply": piece.text})
+        else:
+            yield event("token", {"text": piece})
 
 
 def _one_or_many(text: str | list[str], done: list[dict[str, Any]]) -> dict[str, Any]:

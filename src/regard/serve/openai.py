@@ -7,13 +7,14 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from regard.pipelines.translate import Translation
 from regard.serve.answers import respond_json
 from regard.serve.bodies import StrictRoute
 from regard.serve.errors import ApiError
 from regard.serve.models import Models, ServedModel
-from regard.serve.native import reply
+from regard.serve.native import Piece, reply, whole
 from regard.serve.requests import Completion
-from regard.serve.sse import begun, event, respond
+from regard.serve.sse import STILL_HERE, begun, event, respond
 
 DONE = b"data: [DONE]\n\n"
 
@@ -32,25 +33,34 @@ def router(models: Models) -> APIRouter:
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model.name}
         if body.stream:
             return respond(begun(_chunks(head, pieces)))
-        text = "".join(pieces)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        usage = _usage(model, body.turns, text)
+        done = whole(pieces)
+        message = {"role": "assistant", "content": done.text}
+        choice = {"index": 0, "message": message, "finish_reason": _finish_reason(done)}
+        usage = _usage(model, body.turns, done.text)
         return respond_json({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
     return routes
 
 
-def _chunks(head: dict[str, Any], pieces: Iterator[str]) -> Iterator[bytes]:
+def _chunks(head: dict[str, Any], pieces: Iterator[Piece]) -> Iterator[bytes]:
     def chunk(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return event(None, {**head, "object": "chat.completion.chunk", "choices": [choice]})
 
-    first = next(pieces, "")
-    yield chunk({"role": "assistant", "content": first})
+    role = {"role": "assistant"}  # stands beside the first piece
     for piece in pieces:
-        yield chunk({"content": piece})
-    yield chunk({}, "stop")
-    yield DONE
+        if piece is None:
+            yield STILL_HERE
+        elif isinstance(piece, Translation):
+            yield chunk({}, _finish_reason(piece))
+            yield DONE
+        else:
+            yield chunk({**role, "content": piece})
+            role = {}
+
+
+def _finish_reason(reply: Translation) -> str:
+    return "length" if reply.notice else "stop"  # the only notice that a reply can have is that it was cut off
 
 
 def _usage(model: ServedModel, turns: list[str], text: str) -> dict[str, int]:

@@ -171,7 +171,8 @@ class Completion(Body):
     def search(self) -> dict[str, Any]:
         """The settings of `regard chat` with the same options."""
         most = self.max_completion_tokens or self.max_tokens or 60
-        return chat_search(self.temperature, top_k=0, top_p=self.top_p, seed=self.seed or 1, most=most)
+        seed = 1 if self.seed is None else self.seed
+        return chat_search(self.temperature, top_k=0, top_p=self.top_p, seed=seed, most=most)
 
 
 def chat_search(temperature: float, *, top_k: int, top_p: float, seed: int, most: int) -> dict[str, Any]:

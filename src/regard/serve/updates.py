@@ -17,15 +17,17 @@ class Update(NamedTuple):
     revised_from: int | None
 
 
-def updates(model: ServedModel, text: str, *, prefix: str = "", **search: Any) -> Iterator[Update | Translation | None]:
-    """Updates, None where nothing comes for a while, and last the translation itself.
+def updates(
+    model: ServedModel, text: str, *, prefix: str = "", row: int = 0, **search: Any
+) -> Iterator[Update | Translation | None]:
+    """Updates, None where nothing comes for a while, and last the translation itself; sampling draws by `row`.
 
     Raises:
         UsageError: a setting is wrong, or `text` is too long for the model.
         DataError: `text` holds half a surrogate pair.
     """
     translator = model.translator
-    config, request = translator.settings(**search), translator.request(text, prefix=prefix)
+    config, request = translator.settings(**search), translator.request(text, prefix=prefix, row=row)
     if len(request.source) > translator.longest:
         raise UsageError(f"the text has {len(request.source)} pieces, but the model reads {translator.longest} at most")
     if len(request.source) == 1 and translator.reads_source:  # blank: there is nothing to search
