@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from fastapi import Response
 
+from regard.pipelines.caption import Caption
 from regard.pipelines.translate import Translation
 from regard.pipelines.watch import Watched
 
@@ -35,14 +36,19 @@ def attention_json(watched: Watched) -> dict[str, list[list[list[float]]]]:
     return {site: weights.tolist() for site, weights in watched.sites.items()}
 
 
-def _output(translation: Translation, *, alignment: bool) -> dict[str, Any]:
-    values = {
-        "text": translation.text,
-        "score": translation.score,
-        "normalised_score": translation.normalised_score,
-        "tokens": translation.tokens,
-        "token_scores": translation.token_scores,
+def output_json(output: Translation | Caption) -> dict[str, Any]:
+    """One output of a search."""
+    return {
+        "text": output.text,
+        "score": output.score,
+        "normalised_score": output.normalised_score,
+        "tokens": output.tokens,
+        "token_scores": output.token_scores,
     }
+
+
+def _output(translation: Translation, *, alignment: bool) -> dict[str, Any]:
+    values = output_json(translation)
     if alignment:
         values["alignment"] = translation.alignment if translation.ids else []
     return values

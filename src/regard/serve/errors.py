@@ -1,4 +1,7 @@
-"""What goes wrong, as an answer: one sentence, a code for programs, the number of the request; never what was sent."""
+"""What goes wrong, as an answer: one sentence, a code for programs, the number of the request.
+
+Of what was sent a sentence repeats at most the name of a field and the beginning that an output cannot have.
+"""
 
 import logging
 from typing import Any

@@ -203,9 +203,6 @@ class Models:
     def __iter__(self) -> Iterator[ServedModel]:
         return (model for model in self.all.values() if isinstance(model, ServedModel))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
     def get(self, name: str | None) -> ServedModel:
         """The model called `name`; without a name the first that says text.
 

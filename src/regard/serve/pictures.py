@@ -2,17 +2,16 @@
 
 import base64
 import binascii
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
 from regard.data.picture_file import read_picture
 from regard.data.picture_reader import PictureReader
 from regard.errors import DataError
-from regard.pipelines.caption import Caption
 from regard.pipelines.picture_input import SeenPicture
 from regard.serve import described, requests
-from regard.serve.answers import notice_json, respond_json
+from regard.serve.answers import notice_json, output_json, respond_json
 from regard.serve.bodies import StrictRoute, description, either_form
 from regard.serve.models import Models, ServedCaptioner
 
@@ -34,9 +33,9 @@ def router(models: Models) -> APIRouter:
         seen = seen_picture(body.picture, model.captioner.reader)
         assert seen.pixels is not None, "it could be read"
         (found,) = model.captioner.captions([("", seen.pixels)], **body.search())
-        values = _output(found) | notice_json(seen.notice)
+        values = output_json(found) | notice_json(seen.notice)
         if found.alternatives:
-            values["alternatives"] = [_output(each) for each in found.alternatives]
+            values["alternatives"] = [output_json(each) for each in found.alternatives]
         if body.attention:
             values["maps"] = found.maps.tolist()
         return respond_json({"model": model.name, "caption": values})
@@ -57,13 +56,3 @@ def seen_picture(encoded: str, reader: PictureReader) -> SeenPicture:
     found = read_picture(content, channels=reader.channels, wanted=(reader.height, reader.width), name="the picture")
     notice = "of more than one picture in the file the first is used" if found.has_more else None
     return SeenPicture("picture", reader.fitted(found.pixels), notice)
-
-
-def _output(caption: Caption) -> dict[str, Any]:
-    return {
-        "text": caption.text,
-        "score": caption.score,
-        "normalised_score": caption.normalised_score,
-        "tokens": caption.tokens,
-        "token_scores": caption.token_scores,
-    }
