@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from checks.runs import logged
+from regard.checkpoint.average import average
 from regard.checkpoint.model_folder import load_model
 from regard.errors import DataError, LockedError, UsageError, UserError
 from regard.pipelines import fit as fit_module
@@ -105,6 +107,35 @@ def test_the_better_of_best_and_average_is_published(toy_recipe, tmp_path):
     published = run(read(toy_recipe), tmp_path / "run")[-1]
     scores = {candidate.name: candidate.scores["per"] for candidate in published.candidates}
     assert published.score == min(scores.values()) == scores[published.chosen]
+
+
+def test_an_unfinished_run_is_opened_with_the_moving_average_that_was_evaluated(toy_recipe, tmp_path):
+    folder, recipe = tmp_path / "run", read(toy_recipe, "training.average=1", "training.average_decay=0.9")
+    end = next(event for event in fit(recipe, folder) if isinstance(event, Saved) and event.step == 8)
+    assert end.step == 8
+    checkpoint = folder / "checkpoints" / "step-00000008"
+    moving = {
+        name[8:]: tensor
+        for name, tensor in load_file(checkpoint / "state.safetensors").items()
+        if name[:8] == "average."
+    }
+    raw = load_file(checkpoint / "model.safetensors")
+    assert all(not torch.equal(moving[name], raw[name]) for name in moving)
+    for found in (weights(checkpoint), average([checkpoint])):
+        assert all(torch.equal(found[name], tensor) for name, tensor in moving.items())
+
+
+def test_validation_reads_nothing_of_a_source_that_is_too_long_as_a_translator_does(toy_recipe, tmp_path):
+    for side in ("source", "target"):
+        path = tmp_path / f"validation.{side}"
+        path.write_text(path.read_text() + " ".join("abcdefabcdefabcd") + "\n")
+    learned = ("model.positions=learned", "model.max_length=12", "data.max_length=12")
+    folder = tmp_path / "run"
+    *_, published = run(read(toy_recipe, *learned), folder)
+    assert isinstance(published, Published)
+    hypotheses = (folder / "hypotheses" / "step-00000012.txt").read_text().splitlines()
+    assert len(hypotheses) == 7
+    assert hypotheses[-1] == ""
 
 
 @pytest.mark.parametrize("setting", ["training.average=2", "training.accumulate=2", "training.average_decay=0.9"])

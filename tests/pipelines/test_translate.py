@@ -207,6 +207,18 @@ def test_unknown_words_are_copied_from_where_the_model_looked(tmp_path):
     assert translator.replace_unknown(known) is known
 
 
+def test_words_are_those_of_the_text_where_the_tokenizer_puts_spaces_into_them(tmp_path, translator):
+    text = "the dog\N{ACUTE ACCENT}s small house"  # of which NFKC makes a space and another accent
+    for each in translator.translate(text, n_best=3)[0].alternatives:
+        assert {source for source, _ in each.alignment} <= set(range(4))
+        assert max(translator.vocabularies.source_tokenizer.words(each.source_ids[:-1])) == 4
+    unknown = regard.load(save_tiny(tmp_path / "words", words=vocabularies(shared=False)))
+    found = unknown.translate([f"{line}\N{ACUTE ACCENT}s" for line in LINES], n_best=3)
+    assert any(UNK in each.ids for each in found)
+    for each in found:
+        assert "<unk>" not in unknown.replace_unknown(each).text
+
+
 def test_without_a_name_the_shipped_model_is_opened(monkeypatch, tmp_path):
     monkeypatch.setattr("regard.checkpoint.shipped.FOLDER", tmp_path)
     with pytest.raises(UsageError, match="name a model folder with -m"):

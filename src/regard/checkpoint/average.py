@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from regard.checkpoint.card import Card
-from regard.checkpoint.checkpoints import STATE, VALUES, WEIGHTS, Checkpoints
+from regard.checkpoint.checkpoints import STATE, VALUES, WEIGHTS, Checkpoints, evaluated_weights
 from regard.checkpoint.manifest import Entry, read_manifest, read_verified
 from regard.checkpoint.model_folder import (
     CONFIG,
@@ -17,7 +17,6 @@ from regard.checkpoint.model_folder import (
     read_config,
     save_model,
 )
-from regard.checkpoint.weights import read_tensors, refuse_non_finite
 from regard.errors import ModelError, UsageError
 
 USUAL = 5
@@ -57,8 +56,7 @@ def average(folders: Sequence[Path]) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     last: dict[str, Tensor] = {}
     for folder, entries in zip(folders, manifests, strict=True):
-        last = read_tensors(folder / WEIGHTS, read_verified(folder, WEIGHTS, entries))
-        refuse_non_finite(folder / WEIGHTS, last)
+        last = evaluated_weights(folder, entries)
         if sums and _shapes(sums) != _shapes(last):
             raise ModelError(f"{folder / WEIGHTS}: other tensors than in {folders[0] / WEIGHTS}")
         for name, tensor in last.items():

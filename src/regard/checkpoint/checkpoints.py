@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from regard.checkpoint.assembly import fill
-from regard.checkpoint.manifest import read_manifest, read_verified, verify
+from regard.checkpoint.manifest import Entry, read_manifest, read_verified, verify
 from regard.checkpoint.publish import Content, remove_published, write_file, write_folder
 from regard.checkpoint.storage import Storage
 from regard.checkpoint.weights import Tensors, read_tensors, refuse_non_finite
@@ -21,6 +21,7 @@ MODEL = "model"  # a run's final model folder
 WEIGHTS = "model.safetensors"
 STATE = "state.safetensors"
 VALUES = "state.json"
+AVERAGE = "average."  # begins the names of a moving average's tensors in the state
 _STEP = re.compile(r"step-(\d{8,12})")
 
 
@@ -59,6 +60,20 @@ class Checkpoint(NamedTuple):
         entries = read_manifest(self.folder)
         tensors = read_tensors(self.folder / STATE, read_verified(self.folder, STATE, entries))
         return tensors, json.loads(read_verified(self.folder, VALUES, entries))["values"]
+
+
+def evaluated_weights(folder: Path, entries: Mapping[str, Entry]) -> dict[str, Tensor]:
+    """The weights in `folder` that were evaluated: of a checkpoint that keeps a moving average, that.
+
+    Raises:
+        ModelError: a file is damaged, or a number is not finite.
+    """
+    tensors = read_tensors(folder / WEIGHTS, read_verified(folder, WEIGHTS, entries))
+    if STATE in entries:
+        state = read_tensors(folder / STATE, read_verified(folder, STATE, entries))
+        tensors |= {name.removeprefix(AVERAGE): state[name] for name in state if name.startswith(AVERAGE)}
+    refuse_non_finite(folder / WEIGHTS, tensors)
+    return tensors
 
 
 class Checkpoints:

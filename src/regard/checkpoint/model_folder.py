@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from regard.checkpoint import shipped
 from regard.checkpoint.assembly import build_unfilled, check_caps, fill, parse_config
 from regard.checkpoint.card import Card
-from regard.checkpoint.checkpoints import CHECKPOINTS, MODEL, STATE, VALUES, WEIGHTS, Checkpoints
+from regard.checkpoint.checkpoints import CHECKPOINTS, MODEL, STATE, VALUES, WEIGHTS, Checkpoints, evaluated_weights
 from regard.checkpoint.manifest import read_manifest, read_verified, refuse_unlisted
 from regard.checkpoint.publish import make_folders, write_folder
 from regard.checkpoint.shipped import CONFIG as CONFIG
 from regard.checkpoint.storage import Storage
-from regard.checkpoint.weights import Tensors, read_tensors, refuse_executable, refuse_non_finite
+from regard.checkpoint.weights import Tensors, refuse_executable, refuse_non_finite
 from regard.config.base import Config
 from regard.data.dataset import Vocabularies
 from regard.decoding.search import SearchConfig
@@ -146,13 +146,12 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Loa
     _refuse_executables(folder)
     entries = read_manifest(folder)
     refuse_unlisted(folder, entries, ignore=MAY_DIFFER)
-    needed = {CONFIG, WEIGHTS, SEARCH, *entries} - {STATE, VALUES, *MAY_DIFFER}
+    needed = {CONFIG, SEARCH, *entries} - {WEIGHTS, STATE, VALUES, *MAY_DIFFER}
     contents = {name: read_verified(folder, name, entries) for name in sorted(needed)}
     config, dimensions, card = read_config(folder, contents[CONFIG])
-    tensors = read_tensors(folder / WEIGHTS, contents.pop(WEIGHTS))  # from here on, the only copy
+    tensors = evaluated_weights(folder, entries)
     check_caps(folder / CONFIG, tensors, config=config, dimensions=dimensions)
     model = build_unfilled(folder / WEIGHTS, tensors, config=config, dimensions=dimensions)
-    refuse_non_finite(folder / WEIGHTS, tensors)
     vocabularies = _read_vocabularies(folder, dimensions)
     search = _read_search(folder, contents[SEARCH])
     fill(model, tensors, path=folder / WEIGHTS)

@@ -149,7 +149,7 @@ def _print_links(translator: "Translator", line: str, target: str | None, view: 
     links = []
     if line.strip():
         watched = translator.watch([_translate(translator, line, target, search)])[0]
-        links = translator.align(watched, site=view.site, heads=None if view.head is None else [view.head])
+        links = translator.align(watched, text=line, site=view.site, heads=None if view.head is None else [view.head])
     sys.stdout.write(format_links(links) + "\n")
 
 

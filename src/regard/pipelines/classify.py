@@ -14,8 +14,8 @@ from regard.checkpoint.model_folder import LoadedModel, first_of, load_model
 from regard.data.batching import pad
 from regard.data.text import clean_line, is_blank, texts_of
 from regard.errors import UsageError
+from regard.pipelines.generate import longest_source
 from regard.pipelines.label import best_labels, label
-from regard.pipelines.translate import longest_source
 from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES
 
@@ -82,7 +82,7 @@ class Classifier:
         _ = first.vocabularies.source_tokenizer  # or this is no model for texts
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
-        self.longest = longest_source(loaded)
+        self.longest = longest_source([each.model for each in loaded])
         self._device = next(first.model.parameters()).device
 
     @classmethod

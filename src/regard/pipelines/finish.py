@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from regard.checkpoint.assembly import fill
 from regard.checkpoint.average import average
 from regard.checkpoint.card import Card, Metric
-from regard.checkpoint.checkpoints import Checkpoint, Checkpoints
+from regard.checkpoint.checkpoints import Checkpoint, Checkpoints, evaluated_weights
+from regard.checkpoint.manifest import read_manifest
 from regard.checkpoint.model_folder import save_model
 from regard.checkpoint.run_folder import RunFolder
 from regard.data.dataset import Dataset
@@ -82,16 +81,8 @@ def _last_evaluated(run: RunFolder, number: int) -> list[Checkpoint]:
 
 def _load_best(model: Model, checkpoint: Checkpoint) -> None:
     """The weights that were evaluated: those of the moving average, if the run kept one."""
-    checkpoint.restore(model)
-    averages = {
-        name.removeprefix("average."): tensor
-        for name, tensor in checkpoint.state()[0].items()
-        if name.startswith("average.")
-    }
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in averages:
-                parameter.copy_(averages[name])
+    folder = checkpoint.folder
+    fill(model, evaluated_weights(folder, read_manifest(folder)), path=folder)
 
 
 def _validate(recipe: Recipe, dataset: Dataset, model: Model, should_stop: Callable[[], bool]) -> Validated:

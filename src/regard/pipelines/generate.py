@@ -1,6 +1,6 @@
 """Many sources in, the outputs of each in the same order out: batches of like length, any engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -15,6 +15,8 @@ from regard.protocol import Decodable
 from regard.symbols import UNK
 
 BATCH_SIZE = 32
+# Pieces of the longest source that is read. The memory that attention takes grows with the square.
+LONGEST_SOURCE = 1024
 # Positions (sentences * longest source) that a batch of one beam may have, whatever the batch size.
 MAX_POSITIONS = 16_384
 
@@ -45,6 +47,13 @@ def prefix_ids(target: Tokenizer, prefix: str, text: str = "") -> list[int]:
         raise UsageError(f"no output can begin with {prefix!r}: the model's vocabulary lacks {', '.join(unknown)}")
     words = " ".join(filter(None, (prefix, text)))
     return target.encode(clean_line(words)) if words else []
+
+
+def longest_source(models: Iterable[object]) -> int:
+    """Pieces, with `EOS`, of the longest source that all of these models read, their positions being limited or not."""
+    # Where positions are learnt, there are as many for the source; an output's first one is that of `BOS`.
+    limits = [longest + 1 for model in models if (longest := getattr(model, "longest_output", None)) is not None]
+    return min([LONGEST_SOURCE, *limits])
 
 
 @runtime_checkable

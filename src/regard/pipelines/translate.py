@@ -20,21 +20,23 @@ from regard.decoding.search import Hypothesis, SearchConfig
 from regard.errors import DataError, UsageError
 from regard.layers.int8_linear import to_int8
 from regard.pipelines.dictionary import replaced
-from regard.pipelines.generate import BATCH_SIZE, Engine, Request, Run, TorchEngine, at_once, generate, prefix_ids
+from regard.pipelines.generate import (
+    BATCH_SIZE,
+    Engine,
+    Request,
+    Run,
+    TorchEngine,
+    at_once,
+    generate,
+    longest_source,
+    prefix_ids,
+)
 from regard.pipelines.rescore import rescore
 from regard.pipelines.watch import Link, Watched, hard_links, token_alignment, watch, word_alignment
 from regard.protocol import Decodable, Labeller
 from regard.symbols import EOS, NAMES, UNK
 
 Precision = Literal["fp32", "int8"]
-
-# Pieces of the longest source that is translated. The memory that attention takes grows with the square.
-LONGEST_SOURCE = 1024
-
-
-def longest_source(models: Sequence[LoadedModel]) -> int:
-    """Pieces of the longest source that all of these models read, their positions being limited or not."""
-    return min([LONGEST_SOURCE, *filter(None, (getattr(model.config, "max_length", None) for model in models))])
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Translation:
             UsageError: the model does not attend to its source.
         """
         assert self._translator is not None
-        return self._translator.align(self.attention)
+        return self._translator.align(self.attention, text=self.source)
 
 
 class Translator:
@@ -111,7 +113,7 @@ class Translator:
         self.loaded = list(loaded)
         self.vocabularies = first.vocabularies
         self.search = first.search
-        self.longest = longest_source(loaded)
+        self.longest = longest_source([each.model for each in loaded])
         self._run = run
         self._models = [model.model.eval() for model in loaded]
         self.reads_source = any(model.reads_source for model in self._models)
@@ -271,16 +273,25 @@ class Translator:
             for each, watched in zip(batch, self.watch(batch), strict=True):
                 each.__dict__["attention"] = watched
 
-    def align(self, watched: Watched, *, site: str | None = None, heads: Sequence[int] | None = None) -> list[Link]:
+    def align(
+        self,
+        watched: Watched,
+        *,
+        text: str | None = None,
+        site: str | None = None,
+        heads: Sequence[int] | None = None,
+    ) -> list[Link]:
         """Links of words, (source, target), read off the mean of `heads` at `site` (see `token_alignment`).
+
+        With `text`, the source, its words are those between spaces, whatever the tokenizer takes for words.
 
         Raises:
             UsageError: the model does not attend to its source, or has no such site or head.
         """
         weights = token_alignment(watched, site=site, heads=heads)
         source, target = watched.source[:-1], watched.target[:-1]  # without `EOS`
-        words = self.vocabularies.source_tokenizer.words(source), self.vocabularies.target.words(target)
-        return hard_links(word_alignment(weights, *words))
+        words = self.vocabularies.source_tokenizer.words(source) if text is None else self._words(text, source)
+        return hard_links(word_alignment(weights, words, self.vocabularies.target.words(target)))
 
     def replace_unknown(self, translation: Translation, dictionary: Mapping[str, str] | None = None) -> Translation:
         """The same with each `<unk>` of the text replaced by what it looked at most (Luong et al. 2015b, "PosUnk").
@@ -294,12 +305,19 @@ class Translator:
         words = clean_line(translation.source).split()
         if translation.text.count(NAMES[UNK]) != len(places) or not (places or translation.alternatives):
             return translation
-        numbers = self.vocabularies.source_tokenizer.words(translation.source_ids[:-1])
+        numbers = self._words(translation.source, translation.source_ids[:-1])
         by_word = word_alignment(token_alignment(translation.attention), numbers, list(range(len(translation.ids))))
         looked = [words[int(by_word[place].argmax())] for place in places]
         text = replaced(translation.text, NAMES[UNK], looked, dictionary or {})
         others = [self.replace_unknown(other, dictionary) for other in translation.alternatives]
         return replace(translation, text=text, alternatives=others)
+
+    def _words(self, text: str, ids: Sequence[int]) -> list[int]:
+        """For each of the ids of `text` the number of the word it belongs to, of those between spaces."""
+        tokenizer = self.vocabularies.source_tokenizer
+        # Word by word, for a tokenizer may put spaces into words: NFKC makes a space and an accent of `´`.
+        numbers = [number for number, word in enumerate(clean_line(text).split()) for _ in tokenizer.encode(word)]
+        return numbers if len(numbers) == len(ids) else tokenizer.words(ids)  # those of which a space is an id
 
     def encode_source(self, text: str) -> list[int]:
         """The ids that the model reads for `text`, `EOS` at their end; `EOS` alone of nothing or if it reads none."""

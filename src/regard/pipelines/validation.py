@@ -13,7 +13,7 @@ from regard.data.picture_store import PictureStore
 from regard.data.tokenizer import Tokenizer
 from regard.decoding.search import Hypothesis, SearchConfig
 from regard.evaluation.metrics import evaluate
-from regard.pipelines.generate import Request, TorchEngine, generate
+from regard.pipelines.generate import Request, TorchEngine, generate, longest_source
 from regard.pipelines.label import as_learnt, best_labels, label, label_pictures, picture_batches, rows_of_pictures
 from regard.protocol import Batch, Decodable, Labeller
 from regard.symbols import EOS
@@ -122,21 +122,27 @@ def _generate(model: nn.Module, dataset: Dataset, config: SearchConfig, should_s
     assert isinstance(model, Decodable)
     engine = _Interruptible(model, next(model.parameters()).device, should_stop)
     target, outputs = dataset.vocabularies.target, list[str]()
-    for requests in _requests(dataset):
+    for requests in _requests(model, dataset):
         outputs += [target.decode(found[0].tokens) for found in generate(engine, requests, config)]
     return outputs
 
 
-def _requests(dataset: Dataset) -> Iterator[list[Request]]:
+def _requests(model: nn.Module, dataset: Dataset) -> Iterator[list[Request]]:
     """The validation items; pictures a few at a time, for they are large."""
     items, store = dataset.validation_items, dataset.validation
     if not isinstance(store, PictureStore):
-        source = dataset.vocabularies.source_tokenizer
-        yield [Request([*source.encode(item.source), EOS], row=row) for row, item in enumerate(items)]
+        yield [Request(source, row=row) for row, source in enumerate(_sources(model, dataset))]
         return
     for start in range(0, len(items), PICTURES_AT_ONCE):
         numbers = range(start, min(start + PICTURES_AT_ONCE, len(items)))
         yield [Request(picture, row=row) for row, picture in zip(numbers, store.pictures(numbers), strict=True)]
+
+
+def _sources(model: nn.Module, dataset: Dataset) -> list[list[int]]:
+    """What the model reads of every validation item; of one that is too long for it nothing, as in `Translator`."""
+    tokenizer, longest = dataset.vocabularies.source_tokenizer, longest_source([model])
+    sources = [[*tokenizer.encode(item.source), EOS] for item in dataset.validation_items]
+    return [source if len(source) <= longest else [EOS] for source in sources]
 
 
 def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -> list[str]:
@@ -152,9 +158,7 @@ def _label(model: Labeller, dataset: Dataset, should_stop: Callable[[], bool]) -
         batches = picture_batches(dataset.validation)
         found = list(label_pictures([model], batches, device=device, before_batch=go_on))
     else:
-        source = dataset.vocabularies.source_tokenizer
-        sources = [[*source.encode(item.source), EOS] for item in dataset.validation_items]
-        found = label([model], sources, dataset.vocabularies, device=device, before_batch=go_on)
+        found = label([model], _sources(model, dataset), dataset.vocabularies, device=device, before_batch=go_on)
     return [target.decode(best_labels(probabilities)) for probabilities in found]
 
 
