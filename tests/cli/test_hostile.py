@@ -1,6 +1,7 @@
 """What people do by mistake: one sentence that says how to mend it, the right exit code, and nothing half-written."""
 
 import io
+import json
 import os
 import stat
 import subprocess
@@ -147,6 +148,11 @@ def test_a_dash_is_standard_input_and_output(told, folder):
         (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
         (["--baseline", "nix.txt"], 3, "nix.txt: there is no such file"),
+        (
+            ["--baseline", "output.txt", "--metric", "bleu,gleu,f1"],
+            2,
+            "--baseline: no paired test for the metric gleu, f1; ",
+        ),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],
 )
@@ -157,6 +163,23 @@ def test_a_wrong_option_of_evaluate_is_told_before_anything_is_measured(told, co
     assert (ended, output) == (code, "")
     assert error.startswith(f"regard: error: {what}")
     assert sorted(path.name for path in corpus.iterdir()) == ["output.txt", "test.tsv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "first"),
+    [
+        ("chinese.tsv", ["我們走吧\tlet us go", "他在睡覺\the sleeps"], "bleu"),  # without spaces, yet no dictionary
+        ("words.dict", ["CAT  K AE T", "DOG  D AO G"], "wer"),
+        ("captions.tsv", ["image\tcaption", "1.png\ta red square", "2.png\ta blue circle"], "bleu-1"),
+    ],
+)
+def test_the_form_of_the_test_set_says_what_is_measured(told, tmp_path, name, lines, first):
+    (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "output.txt").write_text("let us go\nK AE T\n")
+    form = ("--format", "captions") if name == "captions.tsv" else ()
+    code, output, _ = told("evaluate", "--hypotheses", tmp_path / "output.txt", tmp_path / name, "--json", *form)
+    assert code == 0
+    assert json.loads(output)["metrics"][0]["name"] == first
 
 
 @POSIX

@@ -73,6 +73,21 @@ def test_bootstrap_finds_a_real_difference_and_no_imagined_one(metric):
     assert paired_bootstrap(metric, good, good, references, num_samples=200).p_value > 0.9
 
 
+def test_two_systems_of_labels_are_compared_by_accuracy():
+    references = [("NUM",)] * 40 + [("LOC",)] * 40
+    found = paired_bootstrap("accuracy", ["NUM"] * 80, [label for (label,) in references], references, num_samples=200)
+    assert (found.baseline, found.system) == (50, 100)
+    assert found.p_value < 0.02
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_of_empty_references_alone_are_no_division_by_zero():
+    references = [("",)] * 9 + [("a b",)]
+    found = paired_bootstrap("per", [""] * 10, ["a"] * 10, references, num_samples=200)
+    assert (found.baseline, found.system) == (100, 500)
+    assert 0 < found.p_value <= 1
+
+
 def test_unequal_systems_are_refused():
     with pytest.raises(DataError, match="same items"):
         paired_bootstrap("wer", ["a"], ["a", "b"], [("a",), ("b",)])

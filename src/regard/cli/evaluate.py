@@ -98,13 +98,14 @@ def command(
 
     Without --metric: BLEU and chrF, for captions theirs, for a pronunciation dictionary the shares of wrong words (wer)
     and phones (per), for a model that gives labels their accuracy, for one that tags words F1 and the accuracy of tags.
-    An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
+    `wer` is the share of items that are not exactly right, as in papers on pronunciation; it is no edit distance over
+    words. An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
     """
     gates = _gates(at_least, is_minimum=True) + _gates(at_most, is_minimum=False)
     comparisons: list[Comparison] = []
     if alignments is not None or gold is not None:
-        if (data, model, hypotheses, baseline) != (None,) * 4:
-            raise UsageError("--alignments and --gold are measured alone, without a test set or outputs")
+        if (data, model, hypotheses, baseline, metric, output) != (None,) * 6:
+            raise UsageError("--alignments and --gold are measured alone, without a test set, outputs or a metric")
         values = [_alignment_error(alignments, gold, first_word)]
     else:
         machine = Machine(device, threads, batch_size)
@@ -113,8 +114,10 @@ def command(
         reader = _reader(model, hypotheses, machine)
         corpus = _corpus(data, format, source, target, reader=reader, images=images)
         items = _items(corpus)
-        names = _metric_names(metric, items, reader)
+        names = _metric_names(metric, corpus, reader)
         _check_gates(gates, names)
+        if baseline is not None:
+            _check_tested(names)
         others = None if baseline is None else _read(baseline, len(items))
         outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
         items = _as_learnt(reader, items)
@@ -197,23 +200,37 @@ def _as_learnt(reader: "Reader | None", items: list["TestItem"]) -> list["TestIt
     return items if reader is None else [as_learnt(reader.vocabularies.target, item) for item in items]
 
 
-def _metric_names(metric: str | None, items: list["TestItem"], reader: "Reader | None") -> list[str]:
+def _metric_names(metric: str | None, corpus: "Corpus", reader: "Reader | None") -> list[str]:
     from regard.evaluation.metrics import METRICS
 
-    if metric is None and reader is not None and not reader.vocabularies.target.ends_with_eos:
-        return ["f1", "tag_accuracy"] if reader.vocabularies.target.kind == "tags" else ["accuracy"]
-    from regard.pipelines.caption import Captioner
-
-    if metric is None and isinstance(reader, Captioner):
-        return ["bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l", "cider-d", "meteor-like"]
     if metric is None:
-        spelt = all(" " not in item.source for item in items)  # single words: a dictionary
-        return ["wer", "per"] if spelt else ["bleu", "chrf"]
+        return _usual_metrics(corpus, None if reader is None else reader.vocabularies.target.kind)
     names = [name.strip() for name in metric.split(",")]
     for name in names:
         if name not in METRICS:
             raise UsageError(f"no metric `{name}`; there are {', '.join(METRICS)}")
     return names
+
+
+def _usual_metrics(corpus: "Corpus", target_kind: str | None) -> list[str]:
+    """Those for such a test set, and outputs of this kind."""
+    if target_kind == "tags":
+        return ["f1", "tag_accuracy"]
+    if target_kind == "labels" or corpus.format in ("folders", "idx"):
+        return ["accuracy"]
+    if corpus.pictures is not None:
+        return ["bleu-1", "bleu-2", "bleu-3", "bleu-4", "rouge-l", "cider-d", "meteor-like"]
+    return ["wer", "per"] if corpus.format == "cmudict" or target_kind == "symbols" else ["bleu", "chrf"]
+
+
+def _check_tested(names: list[str]) -> None:
+    """What --baseline cannot be compared by is told before the search, which takes long."""
+    from regard.evaluation.significance import check_tested
+
+    try:
+        check_tested(names)
+    except UsageError as error:
+        raise UsageError(f"--baseline: {error}, with --metric") from None
 
 
 def _outputs_saved(path: Path | None, make: Callable[[], list[str]]) -> list[str]:

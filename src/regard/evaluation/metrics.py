@@ -35,6 +35,7 @@ class Metric(NamedTuple):
 
 # SacreBLEU's tokenizers that need no further package and no download; `bleu:none` is for text tokenised already.
 _BLEU_TOKENIZERS = {"bleu": "13a", **{f"bleu:{name}": name for name in ("none", "intl", "char", "zh")}}
+SACREBLEU_METRICS = (*_BLEU_TOKENIZERS, "chrf")
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> Metric:
@@ -184,7 +185,7 @@ ITEM_METRICS: dict[str, Callable[..., list[float]]] = {
 }
 
 METRICS: dict[str, Callable[[Sequence[str], References], Metric]] = {
-    **{name: partial(_sacrebleu, name) for name in (*_BLEU_TOKENIZERS, "chrf")},
+    **{name: partial(_sacrebleu, name) for name in SACREBLEU_METRICS},
     "gleu": mean_gleu,
     "wer": word_error_rate,
     "per": phoneme_error_rate,

@@ -8,10 +8,9 @@ import numpy as np
 from sacrebleu.significance import PairedTest, Result
 
 from regard.errors import DataError, UsageError
-from regard.evaluation.caption_bleu import LONGEST
 from regard.evaluation.metrics import (
     ITEM_METRICS,
-    METRICS,
+    SACREBLEU_METRICS,
     References,
     caption_values,
     character_errors,
@@ -20,6 +19,10 @@ from regard.evaluation.metrics import (
     sacrebleu_metric,
     word_errors,
 )
+
+
+def _right(hypotheses: Sequence[str], references: References) -> list[tuple[int, int]]:
+    return [(total - wrong, total) for wrong, total in word_errors(hypotheses, references)]
 
 
 def _values_of_one(name: str, hypotheses: Sequence[str], references: References) -> list[tuple[float, int]]:
@@ -31,9 +34,10 @@ _RATIOS: dict[str, Callable[[Sequence[str], References], Sequence[tuple[float, i
     "wer": word_errors,
     "per": phoneme_errors,
     "cer": character_errors,
+    "accuracy": _right,
     **{name: partial(_values_of_one, name) for name in ITEM_METRICS},
 }
-_UNTESTED = ("gleu", *(f"bleu-{order}" for order in range(1, LONGEST + 1)))
+TESTED = (*SACREBLEU_METRICS, *_RATIOS)
 
 
 class Interval(NamedTuple):
@@ -70,6 +74,16 @@ def bleu_interval(hypotheses: Sequence[str], references: References, *, num_samp
     return Interval(result.score, float(result.ci or 0.0), str(signature))
 
 
+def check_tested(metrics: Sequence[str]) -> None:
+    """Accept metrics of which two systems can be compared.
+
+    Raises:
+        UsageError: there is no test for one of them.
+    """
+    if untested := [name for name in metrics if name not in TESTED]:
+        raise UsageError(f"no paired test for the metric {', '.join(untested)}; choose from {', '.join(TESTED)}")
+
+
 def paired_bootstrap(
     metric: str,
     baseline: Sequence[str],
@@ -81,7 +95,7 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two systems' outputs on the same items, resampling the items.
 
-    BLEU and chrF are sacreBLEU's own test. For error rates, and for captions' values (CIDEr's document frequencies
+    BLEU and chrF are sacreBLEU's own test. For shares, and for captions' values (CIDEr's document frequencies
     are kept), the null distribution is the resampled difference moved to mean zero (two-sided), as sacreBLEU does it.
 
     Raises:
@@ -95,9 +109,7 @@ def paired_bootstrap(
         )
     if metric in _RATIOS:
         return _ratios(metric, baseline, system, references, num_samples, seed)
-    known = [name for name in METRICS if name not in _UNTESTED]
-    if metric not in known:
-        raise UsageError(f"no paired test for the metric {metric!r}; choose from {', '.join(known)}")
+    check_tested([metric])
     return _sacrebleu(metric, baseline, system, references, num_samples)
 
 
@@ -107,8 +119,9 @@ def _ratios(
     counts = np.array([_RATIOS[metric](outputs, references) for outputs in (baseline, system)], dtype=np.float64)
     draw = np.random.default_rng(seed).integers(0, len(references), (num_samples, len(references)))
     sums = counts[:, draw].sum(axis=2)  # (systems, samples, [sum of values, total])
-    rates = 100 * sums[..., 0] / sums[..., 1]
-    whole = 100 * counts[..., 0].sum(1) / counts[..., 1].sum(1)
+    # A sample may hold empty references alone, as the whole set may: out of 0 is out of 1, as the metrics have it.
+    rates = 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)
+    whole = 100 * counts[..., 0].sum(1) / np.maximum(counts[..., 1].sum(1), 1)
     differences = np.abs(rates[1] - rates[0] - (rates[1] - rates[0]).mean())
     extreme = int((differences >= abs(whole[1] - whole[0])).sum())
     return Comparison(metric, float(whole[0]), float(whole[1]), (extreme + 1) / (num_samples + 1), num_samples)
