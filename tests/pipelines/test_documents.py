@@ -1,5 +1,6 @@
 """Documents come back with everything in them that is no text, and with all text in it translated."""
 
+import gzip
 import re
 from collections import Counter
 
@@ -166,6 +167,22 @@ def test_markdown_keeps_its_structure(translator):
     assert Counter(re.findall(r"`[^`\n]+`", after)) == Counter(re.findall(r"`[^`\n]+`", MARKDOWN))
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("the cat\r\nsees\r\n\r\n- the dog\r\n", "{}\r\n\r\n- {}\r\n"),
+        ("the cat\rsees\r\r- the dog\r", "{}\n\n- {}\n"),
+        ("the cat\n sees\n\n- the\n\tdog\n", "{}\n\n- {}\n"),
+    ],
+)
+def test_markdown_has_all_kinds_of_line_ends_and_indents(translator, text, wanted):
+    from regard.pipelines.documents.markdown import translate_markdown
+
+    said_of = [said(translator, "the cat sees"), said(translator, "the dog")]
+    assert translate_markdown(translator, text) == wanted.format(*said_of)
+    assert "\0" not in translate_markdown(translator, "the \0 cat\nsees\n")
+
+
 def test_what_is_no_such_document_is_said(translator):
     from regard.pipelines.documents.po import translate_po
     from regard.pipelines.documents.subtitles import translate_srt
@@ -173,9 +190,27 @@ def test_what_is_no_such_document_is_said(translator):
     for text in ("/etc/passwd", "the cat\nthe dog"):
         with pytest.raises(DataError, match="no PO file"):
             translate_po(translator, text)
+    with pytest.raises(DataError, match=r"Syntax error in po file \(line 3\)"):
+        translate_po(translator, 'msgid "the cat"\nmsgstr ""\nthe dog')
     for text in ("the cat", "1\n00:00:01,000\nthe cat\n"):
         with pytest.raises(DataError, match="no SRT file"):
             translate_srt(translator, text)
+
+
+def test_the_command_line_tells_what_was_cut_off(translator, tmp_path, capsys):
+    from regard.cli import main
+
+    folder = str(translator.loaded[0].folder)
+    page = tmp_path / "page.md"
+    page.write_text("the **cat** sees\n")
+    told = ["translate", "-m", folder, "--format", "md", "-i"]
+    assert main.run([*told, str(page), "--min-length", "5", "--max-length", "5"]) == 0
+    assert capsys.readouterr().err == (
+        "regard: 'the cat sees': the output was ended at its greatest length, 5 pieces\n"
+    )
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"the cat\n" * 100)[:-12])
+    assert main.run([*told, str(tmp_path / "cut.gz")]) == 3
+    assert "cut.gz: the compressed file ends too early" in capsys.readouterr().err
 
 
 def test_the_command_line_translates_documents(translator, tmp_path, capsys):

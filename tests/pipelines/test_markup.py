@@ -172,6 +172,11 @@ def test_a_page_keeps_all_that_is_no_text(translator):
     assert translated != PAGE
 
 
+@pytest.mark.parametrize("text", ["<![CDATA[ a > dog ]]>", "<![if IE 6]>", "<![endif]>"])
+def test_marked_sections_stay_as_they_are(translator, text):
+    assert translate_html(translator, [f"<p>{text}</p>"]) == [f"<p>{text}</p>"]
+
+
 @pytest.mark.parametrize(
     "text", ["the <b>cat", "the cat</b> sees", "<b>the <i>cat</b> sees</i>", "the < cat", "a <b", "&amp", ""]
 )

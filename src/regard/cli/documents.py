@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regard.cli.notices import Notices
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ def translate_document(
     Raises:
         DataError: it cannot be read, or is no document of the format `name`.
     """
-    text = _read(path)
+    text, notices = _read(path), Notices()
     try:
-        done = _translate(translator, name, text, search)
+        done = _translate(translator, name, text, {**search, "tell": notices.tell})
     except DataError as error:
         raise DataError(f"{path or 'standard input'}: {error}") from None
     for line in done.removesuffix("\n").split("\n"):
         write(line)
+    notices.finish()
 
 
 def _translate(translator: "Translator", name: str, text: str, search: dict[str, Any]) -> str:
@@ -69,13 +71,16 @@ def _translate(translator: "Translator", name: str, text: str, search: dict[str,
 
 
 def _read(path: Path | None) -> str:
-    from regard.data.files import open_bytes
+    from regard.data.files import open_bytes, read_error
 
     if path is None or str(path) == "-":
         content = sys.stdin.buffer.read()
     else:
         with open_bytes(path) as file:
-            content = file.read()
+            try:
+                content = file.read()
+            except Exception as error:
+                raise read_error(path, error) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -110,7 +110,7 @@ class _Parser(HTMLParser):
         self._alone(f"<!{decl}>")
 
     def unknown_decl(self, data: str) -> None:
-        self._alone(f"<![{data}]>")
+        self._alone(f"<![{data}{']]>' if '[' in data else ']>'}")  # CDATA and the like, or `<![endif]>`
 
     def handle_pi(self, data: str) -> None:
         self._alone(f"<?{data}>")

@@ -37,11 +37,13 @@ def translate_marked(
     *,
     escape: Escape = escape_html,
     droppable: Collection[str] = (),
+    tell: Callable[[str], object] = lambda notice: None,
     **search: Any,
 ) -> list[str]:
     """The translations of `sources` with their mark-up; `escape` makes text safe among it.
 
-    Of elements that have got no words, those whose opening tag is `droppable` are left out.
+    Of elements that have got no words, those whose opening tag is `droppable` are left out. `tell` hears of outputs
+    that were ended at their greatest length.
 
     Raises:
         UsageError: there is something to be placed and the model does not attend to its source; or a setting is wrong.
@@ -53,6 +55,8 @@ def translate_marked(
     for each in done:
         if each.notice and not each.ids:
             raise DataError(f"a passage was {each.notice}")
+        if each.notice:
+            tell(f"{each.source[:60]!r}: {each.notice}")
     translator.look_at_all(
         [each for source, each in zip(sources, done, strict=True) if _has_something_to_place(source)]
     )

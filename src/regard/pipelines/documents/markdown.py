@@ -23,6 +23,9 @@ def translate_markdown(translator: Translator, text: str, **search: Any) -> str:
         DataError: a passage is too long for the model.
         UsageError: a passage has mark-up and the model does not attend to its source; or a setting is wrong.
     """
+    ending = "\r\n" if "\r\n" in text else "\n"
+    # As Markdown's own reading begins: what it finds is then found again in the text.
+    text = re.sub("\r\n?", "\n", text).replace("\0", "\N{REPLACEMENT CHARACTER}")
     front = _FRONT_MATTER.match(text)
     head = front[0] if front else ""
     body = text[len(head) :]
@@ -30,7 +33,7 @@ def translate_markdown(translator: Translator, text: str, **search: Any) -> str:
     passages = [token for token in tokens if token.type == "inline" and any(map(str.isalpha, token.content))]
     marked = [read(list(_parts(token.children or []))) for token in passages]
     done = translate_marked(translator, marked, escape=_escape, droppable=EMPHASIS, **search)
-    return head + _replaced(body, passages, done)
+    return (head + _replaced(body, passages, done)).replace("\n", ending)
 
 
 def _replaced(body: str, passages: list[Token], done: list[str]) -> str:
@@ -40,7 +43,7 @@ def _replaced(body: str, passages: list[Token], done: list[str]) -> str:
     for token, new in zip(passages, done, strict=True):
         assert token.map is not None
         # Between the lines of a passage stand the marks of its block, such as "> ".
-        lines = [re.escape(line).replace(r"\|", r"\\?\|") for line in token.content.split("\n")]
+        lines = [re.escape(line.strip(" \t")).replace(r"\|", r"\\?\|") for line in token.content.split("\n")]
         pattern = re.compile(r"[ \t]*\n[ \t>]*".join(lines))
         found = pattern.search(body, max(place, starts[token.map[0]]))
         assert found is not None, "the passage comes from there"

@@ -22,7 +22,7 @@ def translate_po(translator: Translator, text: str, **search: Any) -> str:
         UsageError: a message has placeholders and the model does not attend to its source; or a setting is wrong.
     """
     try:
-        file = polib.pofile("\n" + text)  # never a path, which polib would open
+        file = polib.pofile(text + "\n")  # never a path, which polib would open
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise DataError(f"this is no PO file: {error}") from None
     entries = [entry for entry in file if not entry.obsolete and not entry.translated() and FUZZY not in entry.flags]
