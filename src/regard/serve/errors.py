@@ -1,6 +1,7 @@
 """What goes wrong, as an answer: one sentence, a code for programs, the number of the request.
 
-Of what was sent a sentence repeats at most the name of a field and the beginning that an output cannot have.
+A sentence may repeat what is wrong in a request, such as the name of a field or a beginning that no output can have,
+but no text to be worked on.
 """
 
 import logging
