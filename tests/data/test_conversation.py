@@ -6,6 +6,7 @@ import pytest
 from regard.data.corpus import open_corpus, read_test_items
 from regard.data.corpus_conversation import TURN
 from regard.data.doctor_fix import fix
+from regard.data.doctor_lines import lines_of
 from regard.errors import DataError, UsageError
 
 TABLE = "conversation\tturn\tspeaker\ttext\n" + "".join(
@@ -56,6 +57,15 @@ def test_nobody_answers_across_a_turn_that_is_missing(tmp_path):
     assert pairs(open_corpus(path, history=5, on_error="skip")) == [("three", "four"), ("six", "seven")]
     with pytest.raises(DataError, match=r"gaps.tsv:6: there are 1 column\(s\)"):
         pairs(open_corpus(path))
+
+
+@pytest.mark.parametrize("turn", [b"a\tM\xfcde", b"a\t" + b"x" * 200_000])
+def test_nobody_answers_across_a_turn_that_cannot_be_read(tmp_path, turn):
+    path = tmp_path / "gap.tsv"
+    path.write_bytes(b"conversation\ttext\na\tone\n" + turn + b"\na\tthree\na\tfour\n")
+    corpus = open_corpus(path, on_error="skip")
+    assert pairs(corpus) == [("three", "four")]
+    assert [tuple(pair) for line in lines_of(corpus) for pair in line.pairs] == [("three", "four")]
 
 
 @pytest.mark.parametrize("line", ['{"turns": "one"}', '{"turns": [1]}', "[", '{"turn": ["a"]}'])

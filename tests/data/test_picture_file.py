@@ -1,5 +1,6 @@
 """Every picture, however hostile, gives its pixels or one clear error, in little time and memory."""
 
+import os
 import random
 import resource
 import time
@@ -157,6 +158,12 @@ def test_what_is_no_picture_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.jpg: not a picture of a format that is read \(JPEG, PNG"):
         read_picture(tmp_path / "x.jpg", channels=3)
+
+
+def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="is a pipe"):
+        read_picture(tmp_path / "pipe.png", channels=3, wanted=(8, 8))
 
 
 def test_a_bomb_in_a_comment_is_refused() -> None:

@@ -122,7 +122,7 @@ def test_byte_fallback_leaves_nothing_unknown() -> None:
 
 
 def test_bytes_know_every_text_and_where_its_words_are() -> None:
-    tokenizer = learn(TokenizerConfig(kind="bytes"), [])
+    tokenizer = learnt("bytes")
     assert tokenizer.size == 260
     ids = tokenizer.encode("  Hund   ☃ ")
     assert ids[:5] == [4 + byte for byte in b"Hund "]
@@ -135,8 +135,16 @@ def test_bytes_know_every_text_and_where_its_words_are() -> None:
         tokenizer.sample("Hund", 1, rate=0.1)
 
 
+def test_an_output_is_one_line_whatever_bytes_the_model_says() -> None:
+    for tokenizer in (learnt("bytes"), learnt("bpe", size=330, byte_fallback=True)):
+        breaks = [
+            next(i for i in range(tokenizer.size) if tokenizer.pieces([i]) == [name]) for name in ("<0x0A>", "<0x0D>")
+        ]
+        assert tokenizer.decode(breaks) == "  "
+
+
 def test_a_damaged_file_of_bytes_is_refused(tmp_path: Path) -> None:
-    path = learn(TokenizerConfig(kind="bytes"), []).save(tmp_path, "source")
+    path = learnt("bytes").save(tmp_path, "source")
     path.write_text(path.read_text().replace("1", "2"))
     with pytest.raises(ModelError, match="not a tokenizer of bytes of this version"):
         load(tmp_path, "source")

@@ -98,6 +98,11 @@ class Tokenizer(Reader):
         """For each id the index of the whitespace word it belongs to; `PAD`, `BOS`, `EOS` are words of their own."""
 
 
+def one_line(text: str) -> str:
+    """`text` with spaces for line breaks, which a model that says bytes may say: an output is one line."""
+    return text.replace("\n", " ").replace("\r", " ")
+
+
 def group_words(ids: Iterable[int], starts: Callable[[int], bool]) -> list[int]:
     """For each id the index of its word; `starts` tells which ids begin one, and special ids are words of their own."""
     words: list[int] = []

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from regard.data.abstract_tokenizer import SPECIAL, UNKNOWN, Tokenizer, group_words
+from regard.data.abstract_tokenizer import SPECIAL, UNKNOWN, Tokenizer, group_words, one_line
 from regard.errors import ModelError
 from regard.symbols import FIRST_BYTE, NUM_BYTES, SPACE, UNK
 
@@ -36,13 +36,13 @@ class ByteTokenizer(Tokenizer):
         return self.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; bytes that are no UTF-8 become U+FFFD."""
+        """The text of `ids`; bytes that are no UTF-8 become U+FFFD, and line breaks spaces."""
         parts = (
             UNKNOWN.encode() if identity == UNK else bytes([identity - FIRST_BYTE])
             for identity in map(int, ids)
             if identity not in SPECIAL
         )
-        return b"".join(parts).decode("utf-8", errors="replace")
+        return one_line(b"".join(parts).decode("utf-8", errors="replace"))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The character where a byte is one, "▁" for a space, else the byte, such as "<0xC3>"."""

@@ -87,6 +87,7 @@ class LineCorpus(Corpus):
             if number <= self.num_header_lines:
                 continue
             if line is None:
+                parse = self.parser()  # what follows does not go on from what stands before the gap
                 yield Record(number, None)
             elif not line.strip():
                 counts.add("blank")

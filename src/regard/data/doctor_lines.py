@@ -58,6 +58,8 @@ def _two_files(corpus: Corpus) -> Iterator[Line]:
 def _one_file(corpus: LineCorpus) -> Iterator[Line]:
     watch, parse = _Watch(), corpus.parser()
     for number, text in enumerate(watch.over(corpus, 0), start=1):
+        if text is None:
+            parse = corpus.parser()  # as the corpus does
         if text is None or number <= corpus.num_header_lines or not text.strip():
             yield Line(number, (text,), (watch.take(),))
             continue

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import sentencepiece
 
-from regard.data.abstract_tokenizer import SPECIAL, UNKNOWN, Tokenizer, TokenizerConfig, group_words
+from regard.data.abstract_tokenizer import SPECIAL, UNKNOWN, Tokenizer, TokenizerConfig, group_words, one_line
 from regard.errors import DataError, ModelError, UsageError
 from regard.symbols import BOS, EOS, NAMES, PAD, UNK
 
@@ -77,8 +77,8 @@ class SentencePieceTokenizer(Tokenizer):
             return self._draw(text, 1, 0.5) == self._draw(text, 1, 0.5)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Join the pieces of `ids`; "▁" becomes a space."""
-        return str(self._processor.decode([identity for identity in map(int, ids) if identity not in SPECIAL]))
+        """Join the pieces of `ids`; "▁" and line breaks become spaces."""
+        return one_line(self._processor.decode([identity for identity in map(int, ids) if identity not in SPECIAL]))
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The pieces as learnt, each word's first one with "▁" in front."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from regard.data.files import check_file
 from regard.data.picture_bytes import MAX_BYTES, MAX_PIXELS, decode_picture
 from regard.errors import DataError
 
@@ -55,6 +56,7 @@ class TiledPicture:
     def open(cls, path: Path, *, channels: int) -> "TiledPicture | None":
         """The picture, if it can be read by parts: a TIFF that is upright, whose colours are not apart, in tiles."""
         try:
+            check_file(path)  # of a pipe the opening alone would wait for ever
             with open(path, "rb") as file, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is wrong with it is told where it is decoded
                 if file.read(4) not in _BEGINNINGS:
