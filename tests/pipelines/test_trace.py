@@ -122,6 +122,16 @@ def test_attention_can_be_overridden_in_search_and_replay_alike(translator, trac
     assert not torch.equal(trace.sites[site].weights[0, 0], weights)
 
 
+def test_coverage_is_that_of_the_overridden_attention(translator, trace):
+    site = next(site for site in reversed(trace.sites) if site.endswith("cross"))
+    length = len(trace.source)
+    override = Override(site, 0, 0, torch.ones(length) / length)
+    changed = trace_sentence(translator, TEXT, override=override, coverage_penalty=0.7, length_penalty=0.0)
+    covered = changed.sites[site].weights.mean(0).sum(0).clamp(max=1)
+    expected = changed.hypothesis.score + 0.7 * covered.log().sum().item()
+    assert changed.hypothesis.normalised == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -124,8 +124,14 @@ class Recorded:
     def step(
         self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
     ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
-        """The model's own, with the record."""
-        return self._model.step(state, tokens, self._record)
+        """The model's own, with the record; what it adds there is added to `record` as well."""
+        before = {site: len(self._record.calls(site)) for site in self._record.sites}
+        result = self._model.step(state, tokens, self._record)
+        if record is not None:
+            for site in self._record.sites:
+                for call in self._record.calls(site)[before.get(site, 0) :]:
+                    record.add_call(site, call)
+        return result
 
 
 @torch.inference_mode()
