@@ -136,6 +136,29 @@ def test_no_folder_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "nix: no such model folder" in capsys.readouterr().err
 
 
+def test_names_and_run_folders_are_models_too(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert regard(["average", str(run), str(run), "-o", str(tmp_path / "model")]) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == ["step-00000002"] * 2
+    assert regard(["average", "pronounce", "--precision", "bf16", "-o", str(tmp_path / "small")]) == 0
+    assert Path(capsys.readouterr().out.strip()).name == "pronounce"
+
+
+def test_what_stands_in_the_place_of_the_output_is_told_first(
+    run: Path, parts: Parts, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regard.checkpoint.average.average", lambda folders: pytest.fail("the work began"))
+    parts.save(tmp_path / "mm")
+    for output, message in ((tmp_path, "is not a model folder"), (tmp_path / "mm", "is the input itself")):
+        assert regard(["average", str(tmp_path / "mm"), str(run), "-o", str(output)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"run has no intact scored checkpoints yet$"):
+        choose(tmp_path / "run", None, best=True, notify=print)
+
+
 def test_a_card_that_says_something_unknown_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 
 import pytest
 from PIL import Image
@@ -40,7 +42,7 @@ def test_a_folder_is_captioned_in_order_and_as_json(here, capsys):
 
 def test_a_list_on_standard_input_and_text_out(here, capsys, monkeypatch):
     paths = [str(here / "pictures" / name) for name in ("2.png", "0.png")]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(paths) + "\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(paths).encode() + b"\n")))
     assert run(["caption", "-m", str(here / "model"), "--text", "-b", "1"]) == 0
     captioner = regard.Captioner.load(here / "model")
     said = [caption.text for caption in captioner.caption(paths, beam_size=1)]
@@ -96,6 +98,20 @@ def test_mistakes_are_one_sentence(here, tmp_path, capsys, arguments, code, word
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_name_of_a_picture_need_not_be_utf8(here, tmp_path, capsys, monkeypatch, listed):
+    name = os.fsencode(tmp_path) + b"/M\xfc" + b"x" * 240 + b".png"
+    shutil.copy(here / "pictures" / "0.png", name)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(name + b"\n")))
+    inputs = [] if listed else [str(tmp_path)]
+    assert run(["caption", "-m", str(here / "model"), *inputs, "--attention", str(tmp_path / "seen")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["image"] == name.decode("utf-8", "replace")
+    assert found["caption"] == regard.Captioner.load(here / "model").caption(here / "pictures" / "0.png")[0].text
+    (drawn,) = (tmp_path / "seen").iterdir()
+    assert drawn.suffix == ".png"
 
 
 def test_evaluate_measures_captions(here, capsys):

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,15 @@ def test_one_that_cannot_be_read_is_told_and_the_others_are_classified(trained: 
     assert "bad.png: the picture is damaged" in err
     assert "nix.png: there is no such file" in err
     assert "2 of 3 picture(s) could not be read" in err
+
+
+def test_the_name_of_a_picture_need_not_be_utf8(trained: Path, capsys, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/M\xfc.png"
+    shutil.copy(trained / "set" / "dark" / "1.png", name)
+    (tmp_path / "list").write_bytes(name + b"\n")
+    for inputs in (["-i", str(tmp_path / "list")], [str(tmp_path)]):
+        assert main.run(["classify", "-m", str(trained / "plain" / "model"), *inputs]) == 0
+        assert capsys.readouterr().out.split("\t")[:2] == [name.decode("utf-8", "replace"), "dark"]
 
 
 def test_text_goes_nowhere_near_pictures(trained: Path, capsys) -> None:

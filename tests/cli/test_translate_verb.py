@@ -201,6 +201,9 @@ def test_an_input_is_not_replaced_by_its_translation(run, tmp_path):
         assert (code, path.read_text()) == (2, "the cat\n")
         assert f"--output {output} is the input itself, which would be lost" in err
     assert run("translate", "-i", tmp_path / "nowhere", "-o", path)[0] == 3
+    path.write_text("the cat\tdie Katze\n")
+    assert run("score", path, "-o", link)[0] == run("classify", "-i", path, "-o", path)[0] == 2
+    assert path.read_text() == "the cat\tdie Katze\n"
 
 
 def test_without_any_model_there_is_advice(capsys, monkeypatch, tmp_path):
@@ -287,3 +290,7 @@ def test_mistakes_in_pairs_are_one_sentence(run, tmp_path):
     assert f"{long} has a line 2, but {short} ends before it" in run("score", short, long)[2]
     assert f"{short}:1: no tab" in run("score", short)[2]
     assert run("score", short, short, short)[0] == 2
+    short.write_text("the cat\tdie Katze\n" * 1030 + "the cat\t" + "Katze " * 1100 + "\n")
+    assert f"{short}: pair 1,031 has more than the 1,023 pieces" in run("score", short)[2]
+    short.write_text("a\tb\n" + "x" * 30_000 + "\tb\n")
+    assert f"{short}:2: a line of more than 20,000 characters" in run("score", short)[2]

@@ -188,6 +188,20 @@ def test_a_replacement_that_cannot_take_its_place_gives_the_old_folder_its_name_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "other"]
 
 
+def test_a_signal_between_the_two_renames_leaves_the_old_folder(tmp_path: Path) -> None:
+    class Terminated(Storage):
+        def rename(self, old: Path, new: Path) -> None:
+            super().rename(old, new)
+            if new.name.startswith(".old-"):
+                raise SystemExit(128 + signal.SIGTERM)  # as `main` makes of the signal
+
+    write_folder(tmp_path / "model", {"weights": b"old"})
+    with pytest.raises(SystemExit):
+        write_folder(tmp_path / "model", {"weights": b"new"}, replace=True, storage=Terminated())
+    assert (tmp_path / "model" / "weights").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 WRITER = """
 import sys
 from pathlib import Path

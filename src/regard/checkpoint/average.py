@@ -15,6 +15,7 @@ from regard.checkpoint.model_folder import (
     SEARCH,
     load_model,
     read_config,
+    refuse_foreign,
     save_model,
 )
 from regard.errors import ModelError, UsageError
@@ -34,8 +35,10 @@ def choose(run: Path, number: int | None, *, best: bool = False, notify: Callabl
     checkpoints = Checkpoints(run, notify=notify)
     wanted = USUAL if number is None else number
     chosen = checkpoints.best(wanted) if best else checkpoints.newest(wanted)
-    if len(chosen) < (1 if number is None else number):
-        kind = "scored checkpoints" if best else "checkpoints"
+    kind = "scored checkpoints" if best else "checkpoints"
+    if number is None and not chosen:
+        raise UsageError(f"{run} has no intact {kind} yet")
+    if number is not None and len(chosen) < number:
         raise UsageError(
             f"{run} has {len(chosen)} intact {kind}, not {number}; "
             "ask for fewer with --number, or train with a larger training.keep_checkpoints"
@@ -78,12 +81,13 @@ def average_model(
     `dtype` stores the weights in another type; what `facts` sets replaces what the first folder's card says.
 
     Raises:
-        UsageError: no folder is named.
+        UsageError: no folder is named, or there is something else than a model in the place of the output.
         ModelError: a folder is damaged, or they hold different models or tokenizers.
         UserError: the output cannot be written.
     """
     if not folders:
         raise UsageError("name at least one folder to average")
+    refuse_foreign(output)
     first = load_model(folders[0])
     save_model(
         output,

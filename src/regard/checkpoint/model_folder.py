@@ -26,7 +26,7 @@ from regard.checkpoint.weights import Tensors, refuse_executable, refuse_non_fin
 from regard.config.base import Config
 from regard.data.dataset import Vocabularies
 from regard.decoding.search import SearchConfig
-from regard.errors import ModelError, UsageError, UserError
+from regard.errors import ModelError, UsageError
 from regard.protocol import Dimensions, Model
 
 SEARCH = "search.json"
@@ -96,13 +96,13 @@ def save_model(
     `dtype` stores floating point numbers in another type (`torch.bfloat16` halves the file; loading widens again).
 
     Raises:
-        UserError: the folder cannot be written; or what stands there is no model folder.
+        UserError: the folder cannot be written.
+        UsageError: what stands there is no model folder.
         ModelError: a weight is not finite.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     refuse_non_finite(folder / WEIGHTS, state)
-    if folder.exists() and not (folder / CONFIG).is_file():
-        raise UserError(f"{folder}: exists and is not a model folder, so it is not replaced; name another")
+    refuse_foreign(folder)
     card = card or Card()
     weights = Tensors(state, dtype=dtype)
     kind = str(config.model_dump()["kind"])
@@ -110,6 +110,16 @@ def save_model(
     page = card.page(kind=kind, num_parameters=weights.num_parameters, usage=_usage(vocabularies)).encode()
     make_folders(folder.parent, storage=storage)
     write_folder(folder, {**files, WEIGHTS: weights, README: page}, replace=True, storage=storage)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Accept a place for a model folder: one that is free, or where there is a model already.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if folder.exists() and not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder}: exists and is not a model folder, so it is not replaced; name another")
 
 
 def _usage(vocabularies: Vocabularies) -> str:

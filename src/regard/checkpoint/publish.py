@@ -93,11 +93,12 @@ def _write_file(path: Path, content: bytes | Content, storage: Storage) -> Entry
 
 def _swap(temporary: Path, final: Path, storage: Storage) -> None:
     old = _hidden_name("old", final)
-    storage.rename(final, old)
     try:
+        storage.rename(final, old)
         storage.rename(temporary, final)
-    except OSError:
-        storage.rename(old, final)
+    except BaseException:  # a signal too: beside a model folder nobody sweeps
+        if not final.exists():
+            storage.rename(old, final)
         raise
     storage.sync_folder(final.parent)
     _discard(old, storage)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from regard.cli.options import keep_inputs
 from regard.errors import UsageError
 
 EXAMPLES = """
@@ -45,6 +46,7 @@ def command(
     facts = None if card is None else parse(Card, load_yaml(card))
     changes = facts is not None or precision == "bf16"
     chosen = _chosen(folders, number, best=best, changes=changes)
+    keep_inputs(chosen, output)
     average_model(chosen, output, dtype=torch.bfloat16 if precision == "bf16" else None, facts=facts)
     for folder in chosen:
         typer.echo(folder)
@@ -53,6 +55,7 @@ def command(
 def _chosen(folders: list[Path], number: int | None, *, best: bool, changes: bool) -> list[Path]:
     from regard.checkpoint.average import choose
     from regard.checkpoint.checkpoints import CHECKPOINTS
+    from regard.checkpoint.model_folder import find_model
 
     def notify(message: str) -> None:
         typer.echo(f"regard: {message}", err=True)
@@ -62,8 +65,9 @@ def _chosen(folders: list[Path], number: int | None, *, best: bool, changes: boo
     if best or number is not None:
         option = "--best" if best else "-n"
         raise UsageError(f"{option} chooses among the checkpoints of one run; name a run folder alone")
-    if len(folders) == 1 and not changes and folders[0].is_dir():
+    found = [find_model(folder) for folder in folders]
+    if len(found) == 1 and not changes:
         raise UsageError(
             f"{folders[0]}: the mean of one model is that model; name a run folder, more models, --precision or --card"
         )
-    return folders
+    return found

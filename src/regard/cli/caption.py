@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from regard.cli.options import Device, Threads, named_as_typed
+from regard.cli.options import Device, Threads, keep_inputs, named_as_typed
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     text: Annotated[bool, typer.Option("--text", help="The caption alone instead of JSON.")] = False,
     skip: Annotated[bool, typer.Option("--skip", help="Report what cannot be read and go on.")] = False,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", help="1: greedy.")] = None,
-    n_best: Annotated[int | None, typer.Option("--n-best", help="So many captions of each picture.")] = None,
+    n_best: Annotated[int | None, typer.Option("--n-best", help="Number of captions for each picture.")] = None,
     length_penalty: Annotated[float | None, typer.Option("--length-penalty", help="Higher: longer captions.")] = None,
     max_length: Annotated[int | None, typer.Option("--max-length", help="In pieces.")] = None,
     sampling: Annotated[bool, typer.Option("--sampling", help="Draw captions at random.")] = False,
@@ -76,10 +76,12 @@ def command(
         "seed": seed,
     }
     given = {name: value for name, value in search.items() if value is not None}
+    from regard.cli.lines import readable
     from regard.cli.translate import writer
     from regard.pipelines.caption import Captioner
     from regard.training.numerics import set_up_inference
 
+    keep_inputs(images or [], output)
     captioner = Captioner.load(*(model or []), device=set_up_inference(device, threads=threads))
     with named_as_typed(search):
         captioner.settings(**given)  # a wrong option shall not wait for the first picture
@@ -90,10 +92,10 @@ def command(
         paths = _paths(images or _examples(model or []))
         while batch := list(islice(paths, batch_size)):
             for result in _captions(captioner, batch, number, given, skip=skip):
-                write(_text(result) if text else _json(result))
+                write(readable(_text(result) if text else _json(result)))
                 num_unread += isinstance(result, Unread)
                 if attention is not None and not isinstance(result, Unread):
-                    _draw(result, attention / f"{number:05}-{Path(result.image).stem}.png")
+                    _draw(result, attention / f"{number:05}-{Path(result.image).stem[:50]}.png")
                 number += 1
     return DataError.exit_code if num_unread else 0
 
@@ -111,12 +113,13 @@ def _examples(models: list[Path]) -> list[Path]:
 
 def _paths(images: list[Path] | None) -> Iterator[Path]:
     """Files as they are named, those of folders by name, or lines of standard input."""
+    from regard.cli.lines import named_files
     from regard.pipelines.picture_input import files_in
 
     if not images:
         if sys.stdin.isatty():
             raise UsageError("name pictures or folders, or give a list of paths on standard input")
-        yield from (Path(line) for line in sys.stdin.read().splitlines() if line.strip())
+        yield from (Path(name) for name in named_files([], None) if name.strip())
         return
     for path in images:
         yield from files_in(path) if path.is_dir() else [path]
@@ -175,8 +178,10 @@ def _require_attention(captioner: "Captioner", folder: Path) -> None:
 
 
 def _draw(caption: "Caption", path: Path) -> None:
+    from regard.data.files import appearing
     from regard.show.picture import Panel, strip
     from regard.show.plot import save
 
     panels = [Panel(token, weights.numpy()) for token, weights in zip(caption.tokens, caption.maps, strict=True)]
-    save(strip(caption.pixels, [Panel("", None), *panels], title=caption.text), path)
+    with appearing(path) as place:
+        save(strip(caption.pixels, [Panel("", None), *panels], title=caption.text), place)

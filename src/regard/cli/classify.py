@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regard.cli.notices import Notices
-from regard.cli.options import Device, Json, Threads
+from regard.cli.options import Device, Json, Threads, keep_inputs
 from regard.cli.translate import writer
 from regard.errors import UsageError
 
@@ -30,7 +30,7 @@ def command(
     ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", "-i", help="A text file, or .gz, .zst.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; .gz, .zst compress.")] = None,
-    n_best: Annotated[int, typer.Option("--n-best", min=1, help="So many labels, the most probable first.")] = 1,
+    n_best: Annotated[int, typer.Option("--n-best", min=1, help="Number of labels, most probable first.")] = 1,
     attention: Annotated[bool, typer.Option("--attention", help="Add what was looked at: piece:weight.")] = False,
     as_json: Json = False,
     device: Device = "auto",
@@ -45,9 +45,10 @@ def command(
     A model that reads pictures takes files, folders and IDX files (or their names, a line each, as input) and prints
     `picture<TAB>label<TAB>probability`; where it looked, `regard show` draws. Exit code 3 if one could not be read.
     """
+    keep_inputs([input_file], output)
     from regard.checkpoint.model_folder import load_model
     from regard.cli.classify_pictures import classify_pictures
-    from regard.cli.lines import input_chunks
+    from regard.cli.lines import input_chunks, named_files
     from regard.pipelines.classify import Classifier
     from regard.training.numerics import set_up_inference
 
@@ -58,7 +59,7 @@ def command(
             raise UsageError(
                 "--attention is for text; `regard show -m MODEL PICTURE -o FILE` draws it over the picture"
             )
-        names = (name for lines in input_chunks(texts or [], input_file) for name in lines)
+        names = named_files(texts or [], input_file)
         classify_pictures(loaded, names, output, n_best=n_best, as_json=as_json)
         return
     classifier = Classifier(loaded)

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regard.cli.lines import readable
 from regard.cli.notices import Notices
 from regard.cli.translate import writer
 from regard.errors import DataError
@@ -29,7 +30,7 @@ def classify_pictures(
     number, unread, notices = 0, 0, Notices()
     with writer(output) as write:
         for found in classifier.stream(classifier.read(name for name in names if name.strip())):
-            write(_json(number, found, n_best) if as_json else _plain(found, n_best))
+            write(readable(_json(number, found, n_best) if as_json else _plain(found, n_best)))
             number += 1
             unread += found.pixels is None
             if found.notice is not None:

@@ -1,5 +1,6 @@
 """Where text filters get their lines: arguments, a file, standard input, or a person at a terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
@@ -7,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from regard.data.text import MAX_CHARACTERS, scan_lines
+from regard.data.text import MAX_CHARACTERS, raw_lines, scan_lines
 from regard.errors import DataError, UsageError
 
 # Lines that are sorted by length and translated together; results appear when all of them are done.
@@ -37,6 +38,33 @@ def input_chunks(texts: Sequence[str], path: Path | None) -> Iterator[list[str]]
         yield from _prompted()
     else:
         yield from stream_chunks(cast(BufferedReader, sys.stdin.buffer).read1)
+
+
+def named_files(texts: Sequence[str], path: Path | None) -> Iterator[str]:
+    """Names of files, from where `input_chunks` gets its lines. They are as the system has them, UTF-8 or not.
+
+    Raises:
+        UsageError: there are both texts and a file.
+        DataError: the input cannot be read.
+    """
+    if texts or (path is None and sys.stdin.isatty()):
+        yield from (name for chunk in input_chunks(texts, path) for name in chunk)
+    elif path is None or str(path) == "-":
+        yield from map(_name, sys.stdin.buffer)
+    else:
+        for number, _, line in raw_lines(path, max_bytes=MAX_BYTES):
+            if line is None:
+                raise DataError(f"{path}:{number}: so long a line is no name of a file")
+            yield _name(line)
+
+
+def readable(text: str) -> str:
+    """`text` with U+FFFD for what is not UTF-8 in names of files."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _name(line: bytes) -> str:
+    return os.fsdecode(line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").removesuffix(b"\r"))
 
 
 def stream_chunks(read: Callable[[int], bytes]) -> Iterator[list[str]]:

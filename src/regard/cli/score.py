@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regard.cli.options import Device, Json, Threads, named_as_typed
+from regard.cli.options import Device, Json, Threads, keep_inputs, named_as_typed
 from regard.cli.translate import BatchSize, LengthPenalty, Models, open_models, writer
 from regard.errors import DataError, UsageError
 
@@ -50,6 +50,7 @@ def command(
     The end of the sentence counts; --word-scores adds it, last, behind the scores of the pieces. The sum over all
     pairs and the perplexity of a piece go to standard error. For a language model every line is a text without source.
     """
+    keep_inputs(files or [], output)
     search = {} if length_penalty is None else {"length_penalty": length_penalty}
     translator = open_models(model, device=device, threads=threads)
     with named_as_typed(search):
@@ -60,7 +61,10 @@ def command(
     with writer(output) as write:
         read = _pairs(files or []) if translator.reads_source else _texts(files or [])
         for pairs in _chunks(read):
-            done = translator.score(pairs, batch_size=batch_size, **search)
+            try:
+                done = translator.score(pairs, batch_size=batch_size, first_row=row, **search)
+            except DataError as error:
+                raise DataError(f"{' and '.join(map(str, files or [Path('standard input')]))}: {error}") from None
             if dictionary is not None:
                 translator.look_at_all(done, batch_size=batch_size)
                 for (source, target), scored in zip(pairs, done, strict=True):
@@ -82,6 +86,7 @@ def command(
 
 def _pairs(files: list[Path]) -> Iterator[tuple[str, str]]:
     from regard.cli.lines import input_chunks
+    from regard.data.text import MAX_CHARACTERS
 
     if len(files) > 2:
         raise UsageError(f"{len(files)} files; name the source and the target, or one file with both")
@@ -98,6 +103,8 @@ def _pairs(files: list[Path]) -> Iterator[tuple[str, str]]:
     where = files[0] if files else "standard input"
     for number, line in enumerate((x for chunk in input_chunks([], files[0] if files else None) for x in chunk), 1):
         source, tab, target = line.partition("\t")
+        if len(line) > MAX_CHARACTERS and not tab:
+            raise DataError(f"{where}:{number}: a line of more than {MAX_CHARACTERS:,} characters; split it")
         if not tab:
             raise DataError(f"{where}:{number}: no tab; a line is `source<TAB>target`")
         yield source, target.partition("\t")[0]

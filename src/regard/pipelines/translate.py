@@ -197,9 +197,11 @@ class Translator:
         return best
 
     def score(
-        self, pairs: Sequence[tuple[str, str]], *, batch_size: int = BATCH_SIZE, **search: object
+        self, pairs: Sequence[tuple[str, str]], *, batch_size: int = BATCH_SIZE, first_row: int = 0, **search: object
     ) -> list[Translation]:
         """How probable each second text is as the translation of the first, in their order.
+
+        `first_row` is the number of the first pair in a longer input, for messages.
 
         Raises:
             TypeError: a text is no str.
@@ -211,23 +213,25 @@ class Translator:
             if isinstance(pair, str) or len(texts_of(pair)) != 2:
                 raise TypeError(f"a pair is (source, target), not {pair!r:.60}")
         penalty = LengthPenalty(config.length_penalty, config.length_normalisation)
-        ids = self.encode_pairs(pairs)
+        ids = self.encode_pairs(pairs, first_row=first_row)
         scored = self._run(lambda: rescore(self._models, ids, penalty=penalty, batch_size=batch_size))
         return [
             self._translation(text, source, hypothesis)
             for (text, _), (source, _), hypothesis in zip(pairs, ids, scored, strict=True)
         ]
 
-    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+    def encode_pairs(
+        self, pairs: Sequence[tuple[str, str]], *, first_row: int = 0
+    ) -> list[tuple[list[int], list[int]]]:
         """The ids of both sides of each pair.
 
         Raises:
             DataError: a text is too long for the model, or holds half a surrogate pair.
         """
         ids = [(self.encode_source(source), self.encode_target(target)) for source, target in pairs]
-        for number, sides in enumerate(ids, 1):
+        for number, sides in enumerate(ids, first_row + 1):
             if max(map(len, sides)) >= self.longest:
-                raise DataError(f"pair {number} has more than the {self.longest - 1:,} pieces that the model takes")
+                raise DataError(f"pair {number:,} has more than the {self.longest - 1:,} pieces that the model takes")
         return ids
 
     def can_read(self, text: str) -> bool:
