@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from regard.config.document import parse_yaml
+from regard.data.dataset import cache_folder
 from regard.errors import UsageError
 from regard.protocol import Dimensions
 from regard.recipe import Recipe
@@ -33,6 +34,17 @@ def test_a_tilde_is_the_home_and_a_variable_is_text(toy_recipe, monkeypatch, tmp
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Recipe.read(toy_recipe, ["data.root=~/x"]).data.root == str(tmp_path.resolve() / "x")
     assert Recipe.read(toy_recipe, ["data.root=${HOME}"]).data.root.endswith("${HOME}")
+
+
+def test_a_home_that_is_not_there_is_told(toy_recipe, monkeypatch):
+    with pytest.raises(UsageError, match=r"^~nosuchuser/x: there is no such home folder"):
+        Recipe.read(toy_recipe, ["data.root=~nosuchuser/x"])
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("REGARD_CACHE", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # whom no list of users names
+    with pytest.raises(UsageError, match=r"^~/\.cache: there is no such home folder"):
+        cache_folder(Recipe.read(toy_recipe, ["data.cache=null"]).data, Path())
 
 
 @pytest.mark.parametrize(

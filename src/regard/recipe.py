@@ -12,6 +12,7 @@ from regard.config.dump import dump_yaml
 from regard.config.kind import Kind
 from regard.config.load import parse
 from regard.data.dataset import DataConfig
+from regard.data.files import expanded
 from regard.decoding.search import SearchConfig
 from regard.models import family
 from regard.protocol import Dimensions, Model
@@ -48,7 +49,7 @@ class Recipe(Config):
 
     def located(self, folder: Path) -> "Recipe":
         """The same recipe with `data.root` absolute, taken from `folder` where it is relative; `~` is the home."""
-        root = (folder / Path(self.data.root).expanduser()).resolve()
+        root = (folder / expanded(self.data.root)).resolve()
         return self.model_copy(update={"data": self.data.model_copy(update={"root": type(self.data.root)(root)})})
 
     @classmethod

@@ -356,6 +356,12 @@ def test_fix_never_writes_over_its_input_nor_two_files_into_one(tmp_path):
 
     with pytest.raises(UsageError, match="would replace it; name another folder"):
         list(fix([opened(tmp_path / "a" / "train")], tmp_path / "a"))
+    (tmp_path / "one.tsv").write_text("a\tb\n")
+    with gzip.open(tmp_path / "a" / "one.tsv.gz", "wt") as file:
+        file.write("a\tb\n")
+    pair = [open_corpus(tmp_path / name) for name in ("one.tsv", "a/one.tsv.gz")]
+    with pytest.raises(UsageError, match=r"two files are called one\.tsv"):  # and so would their reports
+        list(fix(pair, tmp_path / "out"))
     with pytest.raises(UsageError, match=r"two files are called train\.en"):
         list(fix([opened(tmp_path / folder / "train") for folder in ("a", "b")], tmp_path / "out"))
     assert (tmp_path / "a" / "train.en").read_bytes() == before

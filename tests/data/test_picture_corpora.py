@@ -11,6 +11,7 @@ import torch
 
 from data.picture_files import encoded, gradient
 from regard.data.batching import Batches
+from regard.data.corpus_base import Reading
 from regard.data.dataset import DataConfig, Dataset, Vocabularies, prepare
 from regard.data.open_pictures import open_picture_corpus
 from regard.data.picture_reader import PictureConfig, PictureReader
@@ -64,6 +65,17 @@ def test_flickr8k_token_files(base: Path) -> None:
     (base / "list.txt").write_text("b.png\n")
     assert pairs(base, "tokens.txt") == CAPTIONS
     assert pairs(base, "tokens.txt#list.txt") == [("b.png", "a cat")]
+
+
+def test_half_a_surrogate_pair_is_told_with_its_picture_or_left_out(base: Path) -> None:
+    texts = {"a.png": "x\ud83d", "b.png": "y"}
+    images = [{"filename": name, "sentences": [{"raw": text}]} for name, text in texts.items()]
+    (base / "half.json").write_text(json.dumps({"images": images}))
+    with pytest.raises(DataError, match=r"half\.json: a\.png: character 2 of the text is half"):
+        pairs(base, "half.json")
+    kept = open_picture_corpus(base / "half.json", root=base, reading=Reading("skip"))
+    assert [tuple(pair) for pair in kept] == [("b.png", "y")]
+    assert kept.counts["malformed"] == 1
 
 
 def test_coco_and_karpathy(base: Path) -> None:
@@ -147,7 +159,7 @@ def test_missing_and_damaged_pictures(base: Path) -> None:
     (base / "d.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     with pytest.raises(DataError, match=r"names 2 picture\(s\) that are not there: .*nix\.png, .*x\.png; bring them"):
         prepared(base, lines)
-    with pytest.raises(DataError, match=r"d\.png: .*; mend it, or let `on_error` be `skip`"):
+    with pytest.raises(DataError, match=r"d\.png: .*; mend it; in a recipe `data.on_error: skip` leaves it out"):
         prepared(base, lines[1:3])
     dataset = prepared(base, lines, on_error="skip")
     assert len(dataset.train) == 1

@@ -87,7 +87,8 @@ def test_i03_latin_1_is_an_error_with_line_byte_and_advice(tmp_path):
         list(read_lines(path))
     assert str(caught.value) == (
         f"{path}:2: byte 0xFC is not UTF-8 (byte 2 of the line, 6 of the text, counted from 0); it looks like Latin-1: "
-        "convert the file with `iconv -f WINDOWS-1252 -t UTF-8`, or let `on_error` be `replace` or `skip`"
+        "convert the file with `iconv -f WINDOWS-1252 -t UTF-8`, "
+        "or in a recipe set `data.on_error` to `replace` or `skip`"
     )
 
 

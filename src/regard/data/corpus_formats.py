@@ -107,7 +107,7 @@ class LineCorpus(Corpus):
         except MalformedLineError as error:
             if self.reading.on_error != "skip":
                 raise DataError(
-                    f"{self.paths[0]}:{number}: {error}; mend the line, or let `on_error` be `skip`"
+                    f"{self.paths[0]}:{number}: {error}; mend the line; in a recipe `data.on_error: skip` leaves it out"
                 ) from error
             counts.add("malformed")
             yield Record(number, None)

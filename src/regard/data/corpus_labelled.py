@@ -88,7 +88,8 @@ class ConllCorpus(Corpus):
             except MalformedWordError as error:
                 if self.reading.on_error != "skip":
                     raise DataError(
-                        f"{self.paths[0]}:{number + error.place}: {error}; mend the line, or let `on_error` be `skip`"
+                        f"{self.paths[0]}:{number + error.place}: {error}; mend the line; "
+                        "in a recipe `data.on_error: skip` leaves it out"
                     ) from error
                 counts.add("malformed")
                 yield Record(number, None)

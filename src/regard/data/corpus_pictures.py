@@ -97,7 +97,16 @@ class PictureList(Corpus):
     def records(self, counts: Counts) -> Iterator[Record]:
         """One record a pair; its `line` is its place."""
         for number, pair in enumerate(self._pairs, start=1):
-            text = clean_line(pair.target, counts)
+            try:
+                text = clean_line(pair.target, counts)
+            except DataError as error:  # half a surrogate pair, which only an escape of JSON can bring in
+                if self.reading.on_error != "skip":
+                    raise DataError(
+                        f"{self.name}: {pair.source}: {error}; in a recipe `data.on_error: skip` leaves it out"
+                    ) from error
+                counts.add("malformed")
+                yield Record(number, None)
+                continue
             if len(text) > self.reading.max_length:
                 counts.add("too_long")
                 yield Record(number, None)

@@ -18,6 +18,7 @@ from regard.data.cache import open_cached
 from regard.data.corpus import Corpus, Format, TestItem, open_corpus, read_test_items
 from regard.data.corpus_base import Reading
 from regard.data.corpus_split import SplitCorpus
+from regard.data.files import expanded
 from regard.data.open_pictures import open_picture_corpus
 from regard.data.picture_reader import PictureConfig, PictureReader
 from regard.data.picture_store import PictureEncoding, PictureStore, open_picture_store
@@ -243,10 +244,10 @@ def _items(corpora: Sequence[Corpus], store: Store | None) -> list[TestItem]:
 def cache_folder(config: DataConfig, base: Path) -> Path:
     """`data.cache`, or $REGARD_CACHE, or the user's cache folder."""
     if config.cache is not None:
-        return base / config.root / Path(config.cache).expanduser()
+        return base / config.root / expanded(config.cache)
     if named := os.environ.get("REGARD_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regard"
+        return expanded(named)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "regard"
 
 
 def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
@@ -256,12 +257,12 @@ def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
         UsageError: `config` has a setting that the corpus's format does not have.
         DataError: There is no such corpus, or it cannot be read.
     """
-    root = base / Path(config.root).expanduser()
+    root = base / expanded(config.root)
     columns = None if config.columns is None else (config.columns[0], config.columns[1])
     if config.picture is not None:
         return open_picture_corpus(
-            root / Path(name).expanduser(),
-            root=None if config.picture.root is None else root / Path(config.picture.root).expanduser(),
+            root / expanded(name),
+            root=None if config.picture.root is None else root / expanded(config.picture.root),
             format=config.format,
             source=config.source,
             target=config.target,
@@ -269,7 +270,7 @@ def open_named(config: DataConfig, name: str, base: Path) -> Corpus:
             reading=Reading(config.on_error),
         )
     return open_corpus(
-        root / Path(name).expanduser(),
+        root / expanded(name),
         format=config.format,
         source=config.source,
         target=config.target,

@@ -87,9 +87,10 @@ def fix(
         if corpus.format == "conll":
             raise UsageError(f"{corpus.name}: a sentence cannot be mended by leaving words out; mend it by hand")
         for path in corpus.paths:
-            if path.name in taken:
-                raise UsageError(f"two files are called {path.name}, and would lie over each other in {folder}")
-            taken.add(path.name)
+            name = without_compression(path).name  # that of the report
+            if name in taken:
+                raise UsageError(f"two files are called {name}, and would lie over each other in {folder}")
+            taken.add(name)
             if (folder / path.name).exists() and (folder / path.name).samefile(path):
                 raise UsageError(f"the clean copy of {path} would replace it; name another folder")
     return _treatments(corpora, folder, held_out, drop)

@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 import zstandard
 
-from regard.errors import DataError, UserError
+from regard.errors import DataError, UsageError, UserError
 
 SUFFIXES = ("", ".gz", ".zst")
 """Endings under which a text file may lie, in the order in which they are looked for."""
@@ -37,6 +37,18 @@ _MAGIC = {
     b"PAR1": "a Parquet file: export it as JSONL or TSV",
     b"ARROW1": "an Arrow file: export it as JSONL or TSV",
 }
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a home folder in the place of `~`.
+
+    Raises:
+        UsageError: nobody is called so, or this process has no home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: there is no such home folder; write the path in full") from None
 
 
 def without_compression(path: Path) -> Path:

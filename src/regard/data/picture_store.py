@@ -175,7 +175,7 @@ class _Builder:
             return corpus.pictures.read(name, channels=reader.channels, wanted=(reader.height, reader.width))
         except DataError as error:
             if not self.encoding.skips:
-                raise DataError(f"{error}; mend it, or let `on_error` be `skip`") from error
+                raise DataError(f"{error}; mend it; in a recipe `data.on_error: skip` leaves it out") from error
             return None
 
     def leave_out(self, reason: str, location: str) -> None:
@@ -227,8 +227,8 @@ def _refuse_missing(corpus: Corpus) -> None:
         more = f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
         shown = ", ".join(corpus.pictures.location(name) for name in missing[:_MOST_NAMED])
         raise DataError(
-            f"{corpus.name} names {len(missing):,} picture(s) that are not there: {shown}{more}; bring them, set "
-            "`data.picture.root`, or let `on_error` be `skip`"
+            f"{corpus.name} names {len(missing):,} picture(s) that are not there: {shown}{more}; bring them, or "
+            "set `data.picture.root`; in a recipe `data.on_error: skip` leaves them out"
         )
 
 

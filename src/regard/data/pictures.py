@@ -53,7 +53,7 @@ class PictureFolder(Pictures):
             DataError: `root` is no folder.
         """
         if not root.is_dir():
-            raise DataError(f"{root}: there is no such folder of pictures; set `data.picture.root`")
+            raise DataError(f"{root}: there is no such folder of pictures; set `data.picture.root`, or --images")
         self.root = root
         self._resolved = root.resolve()
 

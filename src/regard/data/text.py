@@ -250,7 +250,7 @@ def _decode(raw: bytes, *, where: str, offset: int, on_error: OnError, counts: C
 
 
 def _suggestion(raw: bytes) -> str:
-    others = "or let `on_error` be `replace` or `skip`"
+    others = "or in a recipe set `data.on_error` to `replace` or `skip`"
     if all(byte in _LATIN_1_LETTERS for byte in raw if byte >= 0x80):
         return f"it looks like Latin-1: convert the file with `iconv -f WINDOWS-1252 -t UTF-8`, {others}"
     return f"convert the file to UTF-8, {others}"

@@ -6,6 +6,7 @@ from torch import nn
 
 from regard.checkpoint.model_folder import CONFIG, LoadedModel, load_model
 from regard.data.dataset import DataConfig, Vocabularies, learn_target
+from regard.data.files import expanded
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UsageError
 from regard.pipelines.teacher import vocabularies_of
@@ -23,7 +24,7 @@ def open_start(folder: str) -> LoadedModel:
     Raises:
         ModelError: the folder is missing, damaged or foreign.
     """
-    return load_model(Path(folder).expanduser())
+    return load_model(expanded(folder))
 
 
 def given_vocabularies(recipe: Recipe, start: LoadedModel | None, teacher: LoadedModel | None) -> Vocabularies | None:

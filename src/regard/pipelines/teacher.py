@@ -1,7 +1,5 @@
 """The teacher of a run: another model's folder, and what it must have in common with the student."""
 
-from pathlib import Path
-
 import torch
 
 from regard.checkpoint.checkpoints import WEIGHTS
@@ -9,6 +7,7 @@ from regard.checkpoint.manifest import read_manifest
 from regard.checkpoint.model_folder import LoadedModel, load_model
 from regard.data.abstract_tokenizer import Tokenizer
 from regard.data.dataset import DataConfig, Vocabularies
+from regard.data.files import expanded
 from regard.errors import UsageError
 from regard.pipelines.features import fingerprint
 from regard.protocol import Model, Seeing
@@ -21,7 +20,7 @@ def open_teacher(config: TeacherConfig, *, device: torch.device) -> LoadedModel:
     Raises:
         ModelError: the folder is missing, damaged or foreign.
     """
-    teacher = load_model(Path(config.folder).expanduser(), device=device)
+    teacher = load_model(expanded(config.folder), device=device)
     teacher.model.requires_grad_(False)
     return teacher
 
