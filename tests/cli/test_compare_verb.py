@@ -81,6 +81,22 @@ def test_a_recipe_is_trained_first_and_then_taken_as_it_is(toy_recipe, tmp_path,
     assert (tmp_path / "runs" / "toy" / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_wrong_ensemble_is_told_before_anything_is_trained(toy_recipe, tmp_path, capsys):
+    words = [str(toy_recipe), "-o", str(tmp_path / "runs"), "--ensemble", "toy,typo"]
+    assert run(["compare", *words]) == 2
+    assert "--ensemble toy,typo: there is no system typo; there are toy" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_that_was_killed_is_one_that_failed(toy_recipe, tmp_path, capfd, monkeypatch):
+    started = subprocess.Popen
+    monkeypatch.setattr(
+        "regard.cli.compare.subprocess.Popen", lambda words, **options: started(["sh", "-c", "kill -9 $$"], **options)
+    )
+    assert run(["compare", str(toy_recipe), "-o", str(tmp_path / "runs")]) == 1
+    assert "was not trained" in capfd.readouterr().err
+
+
 def test_a_training_that_fails_ends_the_comparison_with_its_code(toy_recipe, tmp_path, capfd):
     words = ["compare", str(toy_recipe), "data.train=[nothing]", "-o", str(tmp_path / "runs")]
     assert run(words) == 3

@@ -227,11 +227,17 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(told, folder, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "options", [["translate", "-o", "", "cat"], ["translate", "-m", "", "cat"], ["train", "r.yaml", "--output", " "]]
+    "options",
+    [
+        ["translate", "-o", "", "cat"],
+        ["translate", "-m", "", "cat"],
+        ["train", "r.yaml", "--output", " "],
+        ["translate", "--input="],
+    ],
 )
 def test_a_path_that_is_empty_is_not_this_folder(told, options):
     code, output, error = told(*options)
-    option = next(each for each in options if each.startswith("-"))
+    option = next(each for each in options if each.startswith("-")).removesuffix("=")
     assert (code, output, error) == (2, "", f"regard: error: {option} is empty; name a file or folder\n")
 
 
@@ -241,6 +247,19 @@ def test_what_a_page_holds_anyway_is_not_asked_for(told, folder, options, form):
     code, output, error = told("show", "-m", folder, "the cat", *form, *options)
     assert (code, output) == (2, "")
     assert "every site, head and piece" in error
+
+
+@pytest.mark.parametrize("options", [["--alignment", "--pieces"], ["--target", "die Katze", "-b", "3"]])
+def test_what_has_no_effect_on_a_view_is_refused(told, folder, options):
+    assert told("show", "-m", folder, "the cat", *options)[:2] == (2, "")
+
+
+def test_an_alignment_error_has_no_metric_and_no_outputs(told, tmp_path):
+    (tmp_path / "links").write_text("0-0\n")
+    words = ("evaluate", "--alignments", tmp_path / "links", "--gold", tmp_path / "links")
+    assert told(*words)[0] == 0
+    for options in (("--metric", "bleu"), ("-o", tmp_path / "never.txt")):
+        assert told(*words, *options)[0] == 2
 
 
 @pytest.mark.parametrize("target", ["", "  "])

@@ -1,6 +1,8 @@
 """What the views say of each event."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,21 @@ def test_json_is_one_object_a_line_on_standard_output(capsys):
     assert [record["event"] for record in records] == ["prepared", "step", "improved", "saved"]
     assert records[0]["folder"] == "run"
     assert records[1]["loss"] == 9.25
+
+
+def test_json_has_no_numbers_that_json_does_not_have(capsys):
+    live.JsonView().show(Improved(4, "loss", float("nan")))
+    assert '"score": "nan"' in capsys.readouterr().out
+
+
+def test_nobody_needs_to_read_the_json_to_its_end(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as output:  # whose end would fail, and the exit code be that of a closed pipe
+        monkeypatch.setattr(sys, "stdout", output)
+        view = live.JsonView()
+        view.show(STEP)
+        view.show(STEP)
 
 
 def test_the_live_view_survives_a_whole_run(monkeypatch, capsys):

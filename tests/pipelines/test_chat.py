@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from regard.checkpoint.card import Card
+from regard.checkpoint.model_folder import save_model
 from regard.cli.main import run
 from regard.data.corpus_conversation import TURN
 from regard.errors import UsageError
@@ -108,8 +110,47 @@ def test_draws_are_the_same_again_in_the_same_conversation(folder, monkeypatch, 
     heard = []
     for _ in range(2):
         monkeypatch.setattr("sys.stdin", io.StringIO("the cat\nthe cat\n"))
-        assert run(["chat", "-m", str(folder), "--temperature", "2", "--history", "1"]) == 0
+        assert run(["chat", "-m", str(folder), "--temperature", "2"]) == 0
         heard.append(capsys.readouterr().out)
     assert heard[0] == heard[1]
     first, second = heard[0].splitlines()
     assert first != second
+
+
+def test_the_model_reads_as_many_turns_as_it_learnt_with(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("regard.cli.chat._answer", lambda chat, line, **_: read.append(chat._turns.maxlen))
+    translator = load(save_tiny(tmp_path / "tiny"))
+    loaded = translator.loaded[0]
+    save_model(
+        tmp_path / "three",
+        loaded.model,
+        config=loaded.config,
+        vocabularies=loaded.vocabularies,
+        search=loaded.search,
+        card=Card(history=3),
+    )
+    for options in ([], ["--history", "2"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO("the cat\n"))
+        assert run(["chat", "-m", str(tmp_path / "three"), *options]) == 0
+    assert read == [3, 2]
+
+
+def test_too_long_a_line_at_a_terminal_does_not_end_the_conversation(folder, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    lines = iter(["dog " * 1200, "the cat", "/quit"])
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert run(["chat", "-m", str(folder), "--temperature", "0", "--json"]) == 0
+    out, told = capsys.readouterr()
+    assert "regard: the text has 1201 pieces" in told
+    assert json.loads(out)["text"] == "the cat"
+
+
+@pytest.mark.parametrize("option", ["--top-k", "--top-p", "--seed"])
+def test_settings_of_draws_mean_nothing_without_draws(folder, capsys, option):
+    assert run(["chat", "-m", str(folder), "--temperature", "0", option, "1"]) == 2
+    assert "with --temperature 0 nothing is drawn" in capsys.readouterr().err

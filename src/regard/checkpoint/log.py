@@ -35,7 +35,7 @@ class EventLog:
         Raises:
             UserError: the line cannot be written; nothing of it stays then.
         """
-        line = (json.dumps(_plain(event), ensure_ascii=False, allow_nan=False) + "\n").encode()
+        line = (json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n").encode()
         size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, line) < len(line):
@@ -60,11 +60,12 @@ class EventLog:
         os.close(self._descriptor)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` with the strings "nan", "inf" and "-inf" for the numbers that JSON does not have."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regard.cli.options import Device, Threads
-from regard.errors import DataError
+from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from regard.pipelines.chat import Chat
@@ -25,13 +25,19 @@ _COMMANDS = "/reset forgets what was said, /history shows what is remembered, /q
 
 def command(
     model: Annotated[list[Path], typer.Option("--model", "-m", help="A model folder; several: an ensemble.")],
-    history: Annotated[int, typer.Option("--history", min=1, help="Turns the model reads: its data.history.")] = 1,
+    history: Annotated[
+        int | None, typer.Option("--history", min=1, help="Turns the model reads. [default: as in its training]")
+    ] = None,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0, help="Of the draws; 0: always the most probable word.")
     ] = 0.7,
-    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Draw among the k best; 0: all.")] = 0,
-    top_p: Annotated[float, typer.Option("--top-p", min=0.01, max=1, help="Draw among the best of mass p.")] = 0.95,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws.")] = 1,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=0, help="Draw among the k best; 0: all. [default: 0]")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", min=0.01, max=1, help="Draw among the best of mass p. [default: 0.95]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the draws. [default: 1]")] = None,
     max_length: Annotated[int, typer.Option("--max-length", min=1, help="Most pieces of a reply.")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a reply.")] = False,
     device: Device = "auto",
@@ -46,10 +52,14 @@ def command(
     from regard.pipelines.chat import Chat
 
     search: dict[str, Any] = {"beam_size": 1, "n_best": 1, "max_length": max_length}
+    draws = {"top_k": top_k, "top_p": top_p, "seed": seed}
     if temperature > 0:
-        search |= {"sampling": True, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        given = {name: value for name, value in draws.items() if value is not None}
+        search |= {"sampling": True, "temperature": temperature, "top_k": 0, "top_p": 0.95, "seed": 1, **given}
+    elif any(value is not None for value in draws.values()):
+        raise UsageError("--top-k, --top-p and --seed are for draws, and with --temperature 0 nothing is drawn")
     translator = open_models(model, device=device, threads=threads, precision="fp32")
-    chat = Chat(translator, history=history, **search)
+    chat = Chat(translator, history=history or translator.loaded[0].card.history, **search)
     is_terminal = sys.stdin.isatty()
     if is_terminal:
         sys.stderr.write(f"{_COMMANDS}\n")
@@ -58,7 +68,12 @@ def command(
             if _obey(chat, line):
                 return
         elif line:
-            _answer(chat, line, as_json=as_json)
+            try:
+                _answer(chat, line, as_json=as_json)
+            except UsageError as error:  # too long a line
+                if not is_terminal:
+                    raise
+                sys.stderr.write(f"regard: {error}\n")
 
 
 def _lines(is_terminal: bool) -> Iterator[str]:

@@ -62,7 +62,7 @@ def command(
 ) -> int:
     """Examine corpora for what hurts training.
 
-    Found are files that are not aligned, bytes that are not UTF-8, odd line breaks, empty, swapped and repeated pairs,
+    It finds files that are not aligned, bytes that are not UTF-8, odd line breaks, empty, swapped and repeated pairs,
     test sentences in the training data, and unusual lengths, scripts and characters; of pictures (--format captions,
     coco, karpathy, folders or idx) those that are missing, damaged, there twice, or in the test set too.
 

@@ -70,7 +70,7 @@ def command(
             raise UsageError("--published prints a table that is there; name no systems beside it")
         lines = _published()
     else:
-        runs, code = _trained(systems or [], output, minutes)
+        runs, code = _trained(systems or [], output, minutes, ensemble or [])
         if code:
             return code
         lines = _measured(runs, ensemble or [])
@@ -85,7 +85,9 @@ def _check_ending(plot: Path) -> None:
         raise UsageError(f"--plot {plot}: a picture ends in .svg, .png or .pdf")
 
 
-def _trained(systems: list[str], output: Path, minutes: float | None) -> "tuple[list[Trained], int]":
+def _trained(
+    systems: list[str], output: Path, minutes: float | None, ensembles: list[str]
+) -> "tuple[list[Trained], int]":
     """The finished runs, or the exit code of a training that did not finish."""
     from regard.pipelines.compare import open_run
 
@@ -102,6 +104,9 @@ def _trained(systems: list[str], output: Path, minutes: float | None) -> "tuple[
     names = [folder.name for folder in folders]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"two systems are called {min(twice)}; a table needs different names")
+    for members in ensembles:
+        if unknown := [name for name in members.split(",") if name not in names]:
+            raise UsageError(f"--ensemble {members}: there is no system {unknown[0]}; there are {', '.join(names)}")
     for path, folder in zip(named, folders, strict=True):
         if path in recipes and (code := _train(path, folder, settings)):
             return [], code
@@ -122,7 +127,7 @@ def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
             raise
     if code and code not in _INTERRUPTED:
         sys.stderr.write(f"regard: nothing is compared, because {recipe} was not trained\n")
-    return code
+    return code if code >= 0 else 1  # ended by a signal, such as the one that a full memory sends
 
 
 def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
@@ -133,8 +138,6 @@ def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
     groups = {run.name: [run] for run in runs}
     for members in ensembles:
         names = members.split(",")
-        if unknown := [name for name in names if name not in by_name]:
-            raise UsageError(f"--ensemble {members}: there is no system {unknown[0]}; there are {', '.join(by_name)}")
         groups[f"ensemble of {len(names)}: {', '.join(names)}"] = [by_name[name] for name in names]
     measured = []
     for name, group in groups.items():

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from regard.checkpoint.log import plain
+from regard.cli.main import forget_output
 from regard.evaluation.flops import readable
 from regard.pipelines import events
 from regard.training.events import Evaluated, Finished, Skipped, Step
@@ -52,12 +54,17 @@ class QuietView(View):
 
 
 class JsonView(View):
-    """One JSON object a line on standard output: the event's name and its fields."""
+    """One JSON object a line on standard output: the event's name and its fields; "nan" and "inf" are texts."""
 
     def _show(self, event: events.Event) -> None:
         record = {"event": type(event).__name__.lower(), **_plain(event._asdict())}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        line = json.dumps(plain(record), ensure_ascii=False, allow_nan=False)
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            forget_output()  # the training ends with its own code, whether somebody reads of it or not
+            raise
 
 
 class PlainView(View):

@@ -96,7 +96,7 @@ def run(arguments: list[str]) -> int:
 def _explain(error: Exception, debug: bool) -> int:
     """One sentence for the user; the exit code."""
     if isinstance(error, BrokenPipeError):
-        _forget_output()  # nobody reads on (`| head`)
+        forget_output()  # nobody reads on (`| head`)
         return BROKEN_PIPE
     if debug:
         traceback.print_exc()
@@ -105,7 +105,7 @@ def _explain(error: Exception, debug: bool) -> int:
         return error.exit_code
     if isinstance(error, OSError):  # the machine's trouble, not a bug: a full disk, a file that may not be read
         if error.filename is None:
-            _forget_output()
+            forget_output()
         _complain(f"error: {error.filename or 'standard input or output'}: {error.strerror or error}")
     elif isinstance(error, MemoryError) or _MEMORY.search(str(error)):
         _complain("error: out of memory; take a smaller model, training.batch_tokens, --batch-size or --beam-size")
@@ -173,7 +173,8 @@ def _refuse_empty_paths(command: Callable[..., Any], arguments: list[str]) -> No
         kind, info = get_args(parameter.annotation)
         if "Path" in str(kind):  # of `Option("--output", "-o")` the first name is where a default could be
             of_paths.update(name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str))
-    for option, value in pairwise(arguments):
+    joined = (argument.partition("=")[::2] for argument in arguments if "=" in argument)  # `--output=`
+    for option, value in (*pairwise(arguments), *joined):
         if option in of_paths and not value.strip():
             raise UsageError(f"{option} is empty; name a file or folder")
 
@@ -203,7 +204,7 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace" if stream is sys.stderr else None)
 
 
-def _forget_output() -> None:
+def forget_output() -> None:
     """Send what is left in the buffer nowhere, or Python would complain once more when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

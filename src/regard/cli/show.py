@@ -80,7 +80,7 @@ def command(
         show_picture(model, text, output, device=device, threads=threads)
         return
     view = View(site, None if head is None else head - 1, all_heads, pieces)
-    _check_options(text, output, target, view, alignment=alignment, explain=explain)
+    _check_options(text, output, target, view, beam_size, alignment=alignment, explain=explain)
     if model is not None and gives_labels(model):
         for_text_only = (target, beam_size) != (None, None) or alignment or explain
         _show_labels(model, text, output, view, for_text_only=for_text_only, device=device, threads=threads)
@@ -106,14 +106,21 @@ def command(
 
 
 def _check_options(
-    text: str | None, output: Path | None, target: str | None, view: View, *, alignment: bool, explain: bool
+    text: str | None,
+    output: Path | None,
+    target: str | None,
+    view: View,
+    beam_size: int | None,
+    *,
+    alignment: bool,
+    explain: bool,
 ) -> None:
     if explain and (text is None or alignment or output is not None):
         raise UsageError("--explain works on one sentence, given as an argument, without --output and --alignment")
-    if target is not None and text is None:
-        raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
-    if target is not None and not target.strip():
-        raise UsageError("--target is empty: give the translation to look at, or leave it out for the model's own")
+    if target is not None:
+        _check_target(text, target, beam_size)
+    if alignment and view.pieces:
+        raise UsageError("--alignment links words: leave --pieces out")
     if view.all_heads and (view.head is not None or output is None or output.suffix in TRACES):
         raise UsageError("--all-heads is for a picture (--output with .png, .svg or .pdf), without --head")
     if (view.site, view.head, view.pieces) != (None, None, False) and (
@@ -128,6 +135,15 @@ def _check_options(
         raise UsageError(f"--output {output}: the name must end in {', '.join(PICTURES)}, .html or .json")
     if text is None or alignment:
         raise UsageError("--output draws one sentence, given as an argument, and goes without --alignment")
+
+
+def _check_target(text: str | None, target: str, beam_size: int | None) -> None:
+    if text is None:
+        raise UsageError("--target is the translation of one sentence: give that sentence as an argument")
+    if not target.strip():
+        raise UsageError("--target is empty: give the translation to look at, or leave it out for the model's own")
+    if beam_size is not None:
+        raise UsageError("--beam-size is for a search, and with --target nothing is searched")
 
 
 def _lines(text: str | None) -> Iterator[str]:

@@ -28,8 +28,8 @@ regard train recipes/cmudict.yaml --seeds 3
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder. [default: runs/NAME-OF-THE-RECIPE]")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Refuse to go on with a run that is there.")]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Train so often, with seed, seed + 1, ...")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Stop with an error if the run folder holds a run already.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Number of runs, with seed, seed + 1, ...")]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show every setting, and stop.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Prepare the data, show the plan, and stop.")]
 
