@@ -15,6 +15,9 @@ from regard.serve.settings import Settings
 from regard.serve.worker import Worker
 from tiny_captioner import save_tiny_captioner
 
+# The library that draws the requests uses `random` in a strategy, of which Hypothesis warns at some seeds.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 schemathesis = pytest.importorskip("schemathesis", reason="the package schemathesis is not installed (extra `dev`)")
 SERVER_ERROR = 500
 
