@@ -53,6 +53,7 @@ class Chat:
             TypeError: `text` is no str.
             UsageError: `text` alone is too long for the model.
         """
+        (text,) = texts_of([text])
         pieces = []
         for piece in self._translator.stream(self.read(text), row=self._num_replies, **self._search):
             pieces.append(piece)
@@ -61,12 +62,8 @@ class Chat:
         self._num_replies += 1
 
     def read(self, text: str) -> str:
-        """What the model reads to answer `text`: the turns that are remembered and `text`, as many as it can read.
-
-        Raises:
-            TypeError: `text` is no str.
-        """
-        turns = [*self._turns, *texts_of([text])][-(self._turns.maxlen or 1) :]
+        """What the model reads to answer `text`: the turns that are remembered and `text`, as many as it can read."""
+        turns = [*self._turns, text][-(self._turns.maxlen or 1) :]
 
         def fits(start: int) -> bool:
             return self._translator.can_read(history_text(turns[start:]))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from regard.checkpoint.run_folder import RECIPE, read_card
 from regard.data.corpus import TestItem, read_test_items
 from regard.data.dataset import open_named
+from regard.data.files import expanded
 from regard.errors import UsageError
 from regard.evaluation.significance import Interval, bleu_interval
 from regard.pipelines.translate import Translator, load
@@ -107,7 +108,7 @@ def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]
 def stages(run: Trained) -> list[dict[str, Any]]:
     """The facts of the finished run; before them, those of the run whose model it began with, if it is to be found."""
     own, start = read_card(run.folder)["finished"], run.recipe.training.start_from
-    before = None if start is None else Path(start).expanduser().parent
+    before = None if start is None else expanded(start).parent
     if before is None or not (before / RECIPE).is_file() or "finished" not in read_card(before):
         return [own]
     return [*stages(open_run(before)), own]

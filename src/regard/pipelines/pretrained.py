@@ -8,6 +8,7 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor
 
+from regard.data.files import expanded
 from regard.errors import ModelError, UsageError
 from regard.protocol import Pretrained
 
@@ -39,7 +40,7 @@ def read_weights(weights: str) -> tuple[dict[str, Tensor], Path]:
         UsageError: the package with the weights is not installed.
         ModelError: the file is missing, or holds something other than named tensors.
     """
-    path = _packaged() if weights == IMAGENET else Path(weights).expanduser()
+    path = _packaged() if weights == IMAGENET else expanded(weights)
     try:
         # A file mapped into memory cannot be a compressed archive, which may hold a thousand times its own size.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
