@@ -378,6 +378,16 @@ def test_fix_writes_nothing_for_files_that_are_not_aligned(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_text_may_begin_as_other_formats_do(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    for magic in ("BZh", "PAR1", "%PDF-"):
+        path.write_text(f"{magic}\tÄpfel\n", encoding="utf-8")
+        assert list(open_corpus(path)) == [(magic, "Äpfel")]
+    path.write_bytes(b"BZh91AY&SY\xe4\xbe\tx\n")
+    with pytest.raises(DataError, match="is not text but compressed with bzip2"):
+        open_corpus(path)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=12)), max_size=12), st.booleans())
 def test_for_any_bytes_what_is_kept_and_dropped_add_up(tmp_path_factory, pairs, as_table):

@@ -10,6 +10,7 @@ from checks.captioner import EXACT, FromTokens, captioner_model, example, pictur
 from checks.models import INVARIANTS, weights_are_probabilities
 from checks.search import search_scores_are_the_model_s
 from regard.attention.record import AttentionRecord
+from regard.layers.batch_norm import BatchNorm
 from regard.models import captioner
 from regard.models.captioner import SITE
 from regard.protocol import Batch, Decodable, Dimensions
@@ -114,7 +115,7 @@ def test_it_learns_one_batch_by_heart(kind):
     model.eval()
     # The statistics of batch normalisation trail behind; of one batch they can be had exactly.
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, BatchNorm):
             module.momentum = None
             module.reset_running_stats()
     with torch.no_grad():

@@ -135,7 +135,10 @@ def test_parts_thaw_epoch_by_epoch_and_a_stopped_run_goes_on_bit_for_bit(folder)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.source_tokenizer={kind: characters}"], r"reads words, .* set data.source_tokenizer to \{kind: words\}"),
+        (
+            ["data.source_tokenizer={kind: characters}"],
+            "will read them too; set data.source_tokenizer to {kind: words}",
+        ),
         (["model.size=13"], "holds another model than the recipe describes"),
         (["model={kind: text_classifier}", "training.finetuning=null"], "no part of it with which"),
         (["training.finetuning=null", "model={kind: seq2seq}"], "set|take"),

@@ -36,11 +36,7 @@ class AttentionRecord:
 
     def add(self, site: str, *looked: Tensor) -> None:
         """Called by `Attention` with the fields of `Looked`; `scores` are masked (real -inf) and before the softmax."""
-        self.add_call(site, Looked(*looked))
-
-    def add_call(self, site: str, looked: Looked) -> None:
-        """Take over a call that another record has."""
-        self._looked[site].append(looked)
+        self._looked[site].append(Looked(*looked))
 
     def add_glimpse(self, boxes: Float[Tensor, "batch scales 4"], logits: Float[Tensor, "batch labels"]) -> None:
         """Called by a model that looks at parts of a picture: (top, left, height, width) of each, in pixels.

@@ -1,5 +1,6 @@
 """Files of bytes: opened with one clear sentence where that fails, decompressed and compressed by their suffix."""
 
+import codecs
 import errno
 import gzip
 import io
@@ -24,7 +25,7 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _HEAD = 4096
 _STREAM = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/\w+/fd/\d+")
-_NO_TEXT = re.compile(rb"[\x00-\x08\x80-\xff]")
+_NO_TEXT = re.compile(rb"[\x00-\x08]")
 _MAGIC = {
     b"PK\x03\x04": "a zip archive: unpack it",
     b"BZh": "compressed with bzip2: unpack it, or compress it with gzip",
@@ -259,6 +260,15 @@ def _compressed(path: Path, file: BinaryIO) -> Iterator[BinaryIO]:
         yield file
 
 
+def _is_text(head: bytes) -> bool:
+    """Whether it is UTF-8, cut within a character perhaps, without the bytes that texts do not have."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not _NO_TEXT.search(head)
+
+
 def _refuse_foreign(path: Path, head: bytes) -> None:
     if head.startswith(_GZIP) and path.suffix != ".gz":
         raise DataError(f"{path} is compressed with gzip; rename it to {path.name}.gz")
@@ -269,7 +279,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
     if encoding := _wide_encoding(head):
         raise DataError(f"{path} is {encoding}; convert it with `iconv -f {encoding} -t UTF-8`")
     for magic, what in _MAGIC.items():
-        if head.startswith(magic) and _NO_TEXT.search(head):  # a text may begin with "PAR1"
+        if head.startswith(magic) and not _is_text(head):  # a text may begin with "PAR1"
             raise DataError(f"{path} is not text but {what}")
     if len(head) >= 64 and sum(byte < 32 and byte not in b"\t\n\r" for byte in head) > 0.3 * len(head):
         raise DataError(f"{path} is not text: many of its first bytes are control characters; name a text file")

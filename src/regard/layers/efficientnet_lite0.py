@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.config import base
-from regard.layers.batch_norm import BatchNorm2d
+from regard.layers.batch_norm import BatchNorm
 from regard.layers.residual_network import of_convolution
 
 _STEM, _SIZE = 32, 1280
@@ -66,7 +66,7 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, groups=groups, bias=False)
-        self.norm = BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.norm = BatchNorm(outputs, eps=1e-3, momentum=0.01)
         self.kernel_size, self.stride, self.linear = kernel_size, stride, linear
 
     def forward(self, volume: Float[Tensor, "batch inputs rows columns"]) -> Tensor:

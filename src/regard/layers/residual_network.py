@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regard.config import base
-from regard.layers.batch_norm import BatchNorm2d
+from regard.layers.batch_norm import BatchNorm
 
 BlockName = Literal["basic", "bottleneck"]
 StemName = Literal["large", "small"]
@@ -156,4 +156,4 @@ def _convolution(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -
     """Convolution and batch normalisation, which has the bias."""
     convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, padding=kernel_size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(convolution, BatchNorm2d(outputs))
+    return nn.Sequential(convolution, BatchNorm(outputs))

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from regard.attention.record import AttentionRecord
 from regard.layers.awd_lstm import AwdReader, ReaderConfig
-from regard.layers.batch_norm import BatchNorm1d
+from regard.layers.batch_norm import BatchNorm
 from regard.layers.dropout import Dropout
 from regard.layers.pooling import Read, pool
 from regard.layers.recurrent import initialise
@@ -39,7 +39,7 @@ class Normalised(nn.Module):
 
     def __init__(self, size: int, dropout: float) -> None:
         super().__init__()
-        self.norm = BatchNorm1d(size)
+        self.norm = BatchNorm(size)
         self.dropout = Dropout(dropout)
 
     def forward(self, rows: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:

@@ -130,7 +130,7 @@ class Recorded:
         if record is not None:
             for site in self._record.sites:
                 for call in self._record.calls(site)[before.get(site, 0) :]:
-                    record.add_call(site, call)
+                    record.add(site, *(each for each in call if each is not None))
         return result
 
 
