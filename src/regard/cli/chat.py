@@ -49,16 +49,14 @@ def command(
     /quit ends. Replies are drawn from the model's probabilities; with --temperature 0 they are the most probable words.
     """
     from regard.cli.translate import open_models
-    from regard.pipelines.chat import Chat
+    from regard.pipelines.chat import Chat, chat_search
 
-    search: dict[str, Any] = {"beam_size": 1, "n_best": 1, "max_length": max_length}
-    draws = {"top_k": top_k, "top_p": top_p, "seed": seed}
-    if temperature > 0:
-        given = {name: value for name, value in draws.items() if value is not None}
-        search |= {"sampling": True, "temperature": temperature, "top_k": 0, "top_p": 0.95, "seed": 1, **given}
-    elif any(value is not None for value in draws.values()):
+    draws: dict[str, Any] = {"top_k": top_k, "top_p": top_p, "seed": seed}
+    given = {name: value for name, value in draws.items() if value is not None}
+    if given and not temperature:
         raise UsageError("--top-k, --top-p and --seed are for draws, and with --temperature 0 nothing is drawn")
     translator = open_models(model, device=device, threads=threads, precision="fp32")
+    search = chat_search(temperature, most=max_length, **given)
     chat = Chat(translator, history=history or translator.loaded[0].card.history, **search)
     is_terminal = sys.stdin.isatty()
     if is_terminal:

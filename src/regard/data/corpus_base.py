@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from regard.data.files import check_file, read_error
 from regard.data.pictures import Pictures
 from regard.data.text import CLEANING_VERSION, MAX_CHARACTERS, Counts, OnError
+from regard.errors import DataError
 
 Format = Literal[
     "auto", "moses", "tsv", "jsonl", "cmudict", "conversation", "text", "labelled", "conll",
@@ -65,6 +66,17 @@ class Corpus(ABC):
         self._fingerprint: str | None = None
         for path in paths:
             check_file(path)
+
+    def malformed(self, number: int, told: str, counts: Counts) -> Record:
+        """The record of a place that does not fit the format: nothing, and counted, where such shall be left out.
+
+        Raises:
+            DataError: they shall not; `told` says what is wrong and where.
+        """
+        if self.reading.on_error != "skip":
+            raise DataError(f"{told}; in a recipe `data.on_error: skip` leaves it out")
+        counts.add("malformed")
+        return Record(number, None)
 
     @abstractmethod
     def records(self, counts: Counts) -> Iterator[Record]:

@@ -105,12 +105,7 @@ class LineCorpus(Corpus):
                 else:
                     yield Record(number, pair)
         except MalformedLineError as error:
-            if self.reading.on_error != "skip":
-                raise DataError(
-                    f"{self.paths[0]}:{number}: {error}; mend the line; in a recipe `data.on_error: skip` leaves it out"
-                ) from error
-            counts.add("malformed")
-            yield Record(number, None)
+            yield self.malformed(number, f"{self.paths[0]}:{number}: {error}; mend the line", counts)
 
 
 class TsvCorpus(LineCorpus):

@@ -6,7 +6,6 @@ from pathlib import Path
 from regard.data.corpus_base import TWO_LANGUAGES, Corpus, Format, Pair, Reading, Record
 from regard.data.corpus_formats import LineCorpus, MalformedLineError
 from regard.data.text import Counts, scan_lines
-from regard.errors import DataError
 
 # Longer lines of plain text are cut: no tokenizer need see a whole book at once.
 LONGEST_PIECE = 2000
@@ -86,13 +85,7 @@ class ConllCorpus(Corpus):
             try:
                 yield Record(number, self.pair(rows))
             except MalformedWordError as error:
-                if self.reading.on_error != "skip":
-                    raise DataError(
-                        f"{self.paths[0]}:{number + error.place}: {error}; mend the line; "
-                        "in a recipe `data.on_error: skip` leaves it out"
-                    ) from error
-                counts.add("malformed")
-                yield Record(number, None)
+                yield self.malformed(number, f"{self.paths[0]}:{number + error.place}: {error}; mend the line", counts)
 
     def sentences(self, lines: Iterable[str | None]) -> Iterator[tuple[int, list[str | None]]]:
         """The number of each sentence's first line, and its lines; None stands for one that could not be read."""

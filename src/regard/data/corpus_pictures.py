@@ -100,12 +100,7 @@ class PictureList(Corpus):
             try:
                 text = clean_line(pair.target, counts)
             except DataError as error:  # half a surrogate pair, which only an escape of JSON can bring in
-                if self.reading.on_error != "skip":
-                    raise DataError(
-                        f"{self.name}: {pair.source}: {error}; in a recipe `data.on_error: skip` leaves it out"
-                    ) from error
-                counts.add("malformed")
-                yield Record(number, None)
+                yield self.malformed(number, f"{self.name}: {pair.source}: {error}", counts)
                 continue
             if len(text) > self.reading.max_length:
                 counts.add("too_long")

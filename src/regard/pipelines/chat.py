@@ -3,10 +3,21 @@
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from regard.data.corpus_conversation import history_text
 from regard.data.text import texts_of
 from regard.pipelines.translate import Translator
+
+
+def chat_search(
+    temperature: float, *, top_k: int = 0, top_p: float = 0.95, seed: int = 1, most: int = 60
+) -> dict[str, Any]:
+    """Settings for replies of at most `most` pieces: draws, or at temperature 0 the most probable words."""
+    search: dict[str, Any] = {"beam_size": 1, "n_best": 1, "max_length": most}
+    if temperature > 0:
+        search |= {"sampling": True, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    return search
 
 
 class Chat:

@@ -160,8 +160,9 @@ class Explorer:
         source, notice = self._source(viewer, name, given, request)
         override = None if request.override is None else request.override.override()
         ticket = current()  # of this thread: the worker's has none
-        search = request.search.settings() | {"around": lambda model: Stoppable(model, ticket)}
-        wish = Wish(_prefix(request, asked, viewer), override, search)
+        wish = Wish(
+            _prefix(request, asked, viewer), override, request.search.settings(), lambda model: Stoppable(model, ticket)
+        )
 
         def work() -> Kept:
             trace = viewer.trace(source, wish)

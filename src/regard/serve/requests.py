@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from regard.pipelines.chat import chat_search
+
 MOST_BEAMS = 64
 MOST_TOKENS = 1024
 ModelName = Annotated[str | None, Field(description="A name of /v1/models; the first that fits if it is left out.")]
@@ -173,11 +175,3 @@ class Completion(Body):
         most = self.max_completion_tokens or self.max_tokens or 60
         seed = 1 if self.seed is None else self.seed
         return chat_search(self.temperature, top_k=0, top_p=self.top_p, seed=seed, most=most)
-
-
-def chat_search(temperature: float, *, top_k: int, top_p: float, seed: int, most: int) -> dict[str, Any]:
-    """Draws, or at temperature 0 the most probable words."""
-    search: dict[str, Any] = {"beam_size": 1, "n_best": 1, "max_length": most}
-    if temperature > 0:
-        search |= {"sampling": True, "temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    return search

@@ -18,7 +18,7 @@ from regard.data.batching import pad
 from regard.pipelines.caption import Captioner, Pixels
 from regard.pipelines.classify import Classifier
 from regard.pipelines.classify_pictures import PictureClassifier
-from regard.pipelines.trace import SentenceTrace, next_token_distributions, trace_picture, trace_sentence
+from regard.pipelines.trace import Around, SentenceTrace, next_token_distributions, trace_picture, trace_sentence
 from regard.pipelines.trace_labels import FIRST, label_log_probs, occlusion, trace_picture_label, trace_text_label
 from regard.pipelines.translate import Translator
 from regard.protocol import Batch
@@ -39,11 +39,15 @@ Says = Literal["text", "labels"]
 
 
 class Wish(NamedTuple):
-    """How it shall be done: what the output begins with, what the model is made to look at, settings of the search."""
+    """How it shall be done: what the output begins with, what the model is made to look at, settings of the search.
+
+    The search takes what `around` makes of the model for the model itself.
+    """
 
     prefix: str | Sequence[int] = ""
     override: Override | None = None
     search: Mapping[str, Any] = MappingProxyType({})
+    around: Around | None = None
 
 
 class Viewer(ABC, Generic[Source]):
@@ -97,7 +101,8 @@ class TranslatorViewer(Viewer[str]):
 
     def trace(self, source: str, wish: Wish) -> SentenceTrace:
         """The search and one replay."""
-        return trace_sentence(self.translator, source, prefix=wish.prefix, override=wish.override, **wish.search)
+        prefix, override, search, around = wish
+        return trace_sentence(self.translator, source, prefix=prefix, override=override, around=around, **search)
 
     def document(self, trace: SentenceTrace, source: str, name: str = "") -> Document:
         """That of a sentence."""
@@ -128,7 +133,8 @@ class CaptionerViewer(Viewer[Pixels]):
 
     def trace(self, source: Pixels, wish: Wish) -> SentenceTrace:
         """The search and one replay."""
-        return trace_picture(self.captioner, source, prefix=wish.prefix, override=wish.override, **wish.search)
+        prefix, override, search, around = wish
+        return trace_picture(self.captioner, source, prefix=prefix, override=override, around=around, **search)
 
     def document(self, trace: SentenceTrace, source: Pixels, name: str = "") -> Document:
         """That of a picture."""
