@@ -123,7 +123,7 @@ def test_dropped_weights_are_the_ones_recorded():
     assert_close(weights @ values, context)
 
 
-def test_short_sequences_are_explicit_and_long_ones_fused_on_a_cpu(monkeypatch):
+def test_short_sequences_are_explicit_and_long_ones_fused(monkeypatch):
     calls = []
     fused = functional.scaled_dot_product_attention
     monkeypatch.setattr(functional, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or fused(*a, **k))

@@ -13,6 +13,7 @@ from regard.training.numerics import (
     choose_matrix_products,
     has_bfloat16,
     keep_memory,
+    plan_nothing_by_shape,
     resolve_precision,
     set_up_inference,
     set_up_machine,
@@ -51,6 +52,16 @@ def test_intel_keeps_its_own_library_and_others_get_the_exact_one(tmp_path, monk
         (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {maker}\n")
         assert choose_matrix_products(tmp_path / "cpuinfo") == chosen == torch.get_float32_matmul_precision()
     choose_matrix_products()
+
+
+def test_attention_on_a_gpu_plans_nothing_by_shape(monkeypatch):
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        plan_nothing_by_shape()
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def test_precision_is_what_is_asked_for():

@@ -11,7 +11,8 @@ from regard.attention.record import AttentionRecord
 from regard.attention.score import Score
 
 # Below this many queries or keys the explicit softmax beats the fused kernel on a CPU (benchmarks/attention_paths.py):
-# in bf16 up to six times, in decoding, with one query a row, up to five times.
+# in bf16 up to six times, in decoding, with one query a row, up to five times. On a GPU the explicit one repeats bit
+# for bit, which the fused kernels' backward passes do not.
 FUSED_FROM = 512
 
 
@@ -78,9 +79,7 @@ class Attention(nn.Module):
         return scores.softmax(-1)
 
     def _fused_is_better(self, query: Tensor, memory: Memory) -> bool:
-        if self.score.scale is None:
-            return False
-        return query.is_cuda or min(query.size(2), memory.keys.size(2)) >= FUSED_FROM
+        return self.score.scale is not None and min(query.size(2), memory.keys.size(2)) >= FUSED_FROM
 
     def _fused(self, query: Tensor, memory: Memory, *, causal: bool) -> Tensor:
         only_causal = causal and memory.mask is None  # for this alone there are kernels that skip the future

@@ -40,7 +40,9 @@ def set_up_machine(*, threads: int | None = None, deterministic: bool = True) ->
     if deterministic and torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # an aid to find bugs, one more kernel a tensor
         torch.backends.cudnn.benchmark = False
+    plan_nothing_by_shape()
     return Machine(torch.get_num_threads(), choose_matrix_products(), keep_memory(), deterministic)
 
 
@@ -53,7 +55,18 @@ def set_up_inference(device: str, *, threads: int | None = None) -> str:
     if threads is not None:
         torch.set_num_threads(threads)
     keep_memory()
+    plan_nothing_by_shape()
     return str(choose_device(device))
+
+
+def plan_nothing_by_shape() -> None:
+    """Leave attention on a GPU to kernels that take any shape at once.
+
+    cuDNN plans its attention anew for every shape, which costs some tenths of a second, and no two batches of
+    sentences have the same: a step of a small Transformer took ten times as long.
+    """
+    if torch.cuda.is_available():
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
