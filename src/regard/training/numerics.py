@@ -40,7 +40,8 @@ def set_up_machine(*, threads: int | None = None, deterministic: bool = True) ->
     if deterministic and torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # an aid to find bugs, one more kernel a tensor
+        # An aid to find bugs, at the price of one more kernel a tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
     plan_nothing_by_shape()
     return Machine(torch.get_num_threads(), choose_matrix_products(), keep_memory(), deterministic)
