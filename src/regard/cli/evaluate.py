@@ -31,12 +31,16 @@ EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
 regard evaluate -m runs/words/model test.dict --metric wer,per --at-most wer=21
 regard evaluate -m runs/trec/model trec/test.txt --format labelled --at-least accuracy=90
+regard evaluate -m runs/chat/model test.tsv --metric perplexity
 regard evaluate -m runs/mnist-convolution/model mnist/t10k-images-idx3-ubyte --at-least accuracy=99.1
 regard evaluate --hypotheses output.de test.tsv --baseline other.de
 regard evaluate -m runs/scenes-soft "data/scenes/captions.tsv#test" --images data/scenes/images
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
+
+
+PERPLEXITY = "perplexity"  # the only metric of the model itself, not of its outputs
 
 
 class Machine(NamedTuple):
@@ -77,7 +81,7 @@ def command(
         str | None,
         typer.Option(
             "--metric",
-            help="Of bleu,chrf,gleu,wer,per,cer,accuracy,tag_accuracy,f1, bleu:none for tokenised text; "
+            help="Of bleu,chrf,gleu,wer,per,cer,accuracy,tag_accuracy,f1,perplexity, bleu:none for tokenised text; "
             "for captions bleu-1 to bleu-4,rouge-l,cider-d,cider,meteor-like; with commas.",
         ),
     ] = None,
@@ -99,7 +103,9 @@ def command(
     Without --metric: BLEU and chrF, for captions theirs, for a pronunciation dictionary the shares of wrong words (wer)
     and phones (per), for a model that gives labels their accuracy, for one that tags words F1 and the accuracy of tags.
     `wer` is the share of items that are not exactly right, as in papers on pronunciation; it is no edit distance over
-    words. An item may have several references. Exit code 6 if a gate (--at-least, --at-most) is not met.
+    words. An item may have several references. `perplexity` is that of a piece of the references, of which none is
+    searched for. Conversations are read with as many turns as the model learnt from. Exit code 6 if a gate (--at-least,
+    --at-most) is not met.
     """
     gates = _gates(at_least, is_minimum=True) + _gates(at_most, is_minimum=False)
     comparisons: list[Comparison] = []
@@ -119,9 +125,13 @@ def command(
         if baseline is not None:
             _check_tested(names)
         others = None if baseline is None else _read(baseline, len(items))
-        outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
+        last = [_perplexity(reader, corpus, items, machine)] if PERPLEXITY in names else []
+        names = [name for name in names if name != PERPLEXITY]
+        outputs = []
+        if names or output is not None:
+            outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
         items = _as_learnt(reader, items)
-        values = _measure(names, outputs, items)
+        values = (_measure(names, outputs, items) if names else []) + last
         if others is not None:
             comparisons = _compare(names, others, outputs, items)
     _print_json(values, comparisons) if as_json else _print_table(values, comparisons)
@@ -160,7 +170,10 @@ def _corpus(
         return open_picture_corpus(data, root=images, format=format, source=source, target=target)
     if images is not None:
         raise UsageError("--images is for a model that reads pictures, or with --format captions, coco or karpathy")
-    return open_corpus(data, format=format, source=source, target=target)
+    corpus = open_corpus(data, format=format, source=source, target=target)
+    if reader is None or corpus.format != "conversation":
+        return corpus
+    return open_corpus(data, format=corpus.format, history=reader.loaded[0].card.history)
 
 
 def _items(corpus: "Corpus") -> list["TestItem"]:
@@ -205,10 +218,14 @@ def _metric_names(metric: str | None, corpus: "Corpus", reader: "Reader | None")
 
     if metric is None:
         return _usual_metrics(corpus, None if reader is None else reader.vocabularies.target.kind)
+    from regard.pipelines.translate import Translator
+
     names = [name.strip() for name in metric.split(",")]
     for name in names:
-        if name not in METRICS:
-            raise UsageError(f"no metric `{name}`; there are {', '.join(METRICS)}")
+        if name not in (*METRICS, PERPLEXITY):
+            raise UsageError(f"no metric `{name}`; there are {', '.join((*METRICS, PERPLEXITY))}")
+    if PERPLEXITY in names and not isinstance(reader, Translator):
+        raise UsageError("perplexity is of a model that says texts when it has read texts: give such a --model")
     return names
 
 
@@ -304,6 +321,23 @@ def _measure(names: list[str], outputs: list[str], items: list["TestItem"]) -> l
     from regard.evaluation.metrics import evaluate
 
     return evaluate(names, outputs, [item.references for item in items])
+
+
+def _perplexity(reader: "Reader | None", corpus: "Corpus", items: list["TestItem"], machine: Machine) -> "Metric":
+    """Of a piece of the references, the end of each counted."""
+    from regard.evaluation.metrics import Metric
+    from regard.pipelines.translate import Translator
+    from regard.training.information import perplexity
+
+    assert isinstance(reader, Translator)
+    pairs = [(item.source, reference) for item in items for reference in item.references]
+    try:
+        scored = reader.score(pairs, batch_size=machine.batch_size)
+    except DataError as error:
+        raise DataError(f"{corpus.name}: {error}") from None
+    num_pieces = sum(len(each.token_scores) for each in scored)
+    mean = -sum(each.score for each in scored) / num_pieces
+    return Metric(PERPLEXITY, perplexity(mean), "unit:piece|refs:all|end:counted", higher_is_better=False)
 
 
 def _compare(names: list[str], others: list[str], outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:

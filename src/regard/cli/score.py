@@ -78,10 +78,10 @@ def command(
         skipped = f"; {links.num_skipped:,} pairs, whose words could not be told apart, are not in it"
         sys.stderr.write(f"regard: wrote {dictionary}{skipped if links.num_skipped else ''}\n")
     if num_tokens:
-        from math import exp
+        from regard.training.information import perplexity
 
-        perplexity = exp(min(-total / num_tokens, 700.0))
-        sys.stderr.write(f"regard: {row:,} pairs, log-probability {total:.4f}, perplexity {perplexity:.4f} a piece\n")
+        of_a_piece = perplexity(-total / num_tokens)
+        sys.stderr.write(f"regard: {row:,} pairs, log-probability {total:.4f}, perplexity {of_a_piece:.4f} a piece\n")
 
 
 def _pairs(files: list[Path]) -> Iterator[tuple[str, str]]:
