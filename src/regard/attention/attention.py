@@ -11,8 +11,8 @@ from regard.attention.record import AttentionRecord
 from regard.attention.score import Score
 
 # Below this many queries or keys the explicit softmax beats the fused kernel on a CPU (benchmarks/attention_paths.py):
-# in bf16 up to six times, in decoding, with one query a row, up to five times. On a GPU the explicit one repeats bit
-# for bit, which the fused kernels' backward passes do not.
+# in bf16 up to six times, in decoding, with one query a row, up to five times. On a GPU the explicit one is made
+# of kernels that torch calls deterministic; it warns that the fused kernels' backward passes are not.
 FUSED_FROM = 512
 
 
