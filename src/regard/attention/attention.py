@@ -102,11 +102,12 @@ class Attention(nn.Module):
         scores = self.score(query, memory.keys, None if hiding is None else hiding.bias)
         weights = self._weigh(scores).to(memory.values.dtype)
         if hiding is not None and hiding.empty is not None:
-            scores = scores.masked_fill(hiding.empty, float("-inf"))
             weights = weights.masked_fill(hiding.empty, 0.0)
         if self.dropout:
             weights = functional.dropout(weights, self.dropout, self.training)
         if record is not None:
+            if hiding is not None and hiding.empty is not None:
+                scores = scores.masked_fill(hiding.empty, float("-inf"))
             weights = _fold(record.instead(self.site, _unfold(scores, beams), _unfold(weights, beams)), beams)
         context = weights @ memory.values
         if record is not None:
