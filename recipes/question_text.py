@@ -1,10 +1,10 @@
 """English questions, and some sentences, for a language model: a line each, lower case, words and marks apart.
 
-    python recipes/question_text.py DATA questions
+    python recipes/question_text.py DATA questions [EVERY]
 
 DATA has chat-self-dialogue/, tatoeba/, text-classification/trec/, and what recipes/english_text.py reads.
 questions/trec.txt gets the training questions of TREC, without their labels; questions/text.txt gets them too, with
-every question of the talk, every fourth of its other sentences, and all of news and encyclopedia.
+every question of the talk, every fourth (or EVERY-th) of its other sentences, and all of news and encyclopedia.
 questions/trec-few.txt gets a hundred training questions with their labels, and questions/trec-few-validation.txt five
 hundred others. Needs nothing but Python.
 """
@@ -21,7 +21,7 @@ from english_text import sentences
 _APART = re.compile(r"(n't|'(?:s|m|d|re|ve|ll))(?![\w])|([^\w\s'])|((?<![\w])'|'(?![\w]))")
 _STRAIGHT = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"'})
 _SENTENCE = re.compile(r"(?<=[.?!])\s+")
-EVERY, FEW = 4, 100
+FEW = 100
 
 
 def columns(path: Path, number: int) -> Iterator[str]:
@@ -36,8 +36,8 @@ def apart(sentence: str) -> str:
     return " ".join(_APART.sub(r" \1\2\3 ", sentence.translate(_STRAIGHT).lower()).split())
 
 
-def chosen(texts: Iterator[str]) -> Iterator[str]:
-    """All questions and every `EVERY`-th of the other sentences, each once."""
+def chosen(texts: Iterator[str], every: int) -> Iterator[str]:
+    """All questions and every `every`-th of the other sentences, each once."""
     seen: set[str] = set()
     for text in texts:
         for sentence in _SENTENCE.split(text):
@@ -45,7 +45,7 @@ def chosen(texts: Iterator[str]) -> Iterator[str]:
             if spaced in seen or not 3 <= len(spaced.split()) <= 40:
                 continue
             seen.add(spaced)
-            if spaced.endswith("?") or len(seen) % EVERY == 0:
+            if spaced.endswith("?") or len(seen) % every == 0:
                 yield spaced
 
 
@@ -57,7 +57,7 @@ def told(data: Path) -> Iterator[str]:
             yield spaced
 
 
-def main(data: Path, folder: Path) -> None:
+def main(data: Path, folder: Path, every: int) -> None:
     """Write the files."""
     with (data / "text-classification/trec/train.txt").open(encoding="utf-8") as file:
         labelled = [line.strip() for line in file]
@@ -67,7 +67,7 @@ def main(data: Path, folder: Path) -> None:
         columns(data / "tatoeba/en-fr.train.tsv.gz", 0),
     )
     questions = [line.partition(" ")[2].lower() for line in labelled]
-    others = list(chosen(sentence for source in sources for sentence in source))
+    others = list(chosen((sentence for source in sources for sentence in source), every))
     others += dict.fromkeys(told(data))
     drawn = random.Random(1).sample(labelled, FEW + 500)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,4 +81,4 @@ def main(data: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 4)
