@@ -30,9 +30,13 @@ MODELS: dict[str, Callable[[], Model]] = {
         convs2s.Config(embedding_size=32, encoder=_BLOCKS, decoder=_BLOCKS, max_length=16, dropout=0.2), DIMENSIONS
     ),
 }
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")),
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+# A processor without bfloat16 compiles a kernel for every new shape; what it does with it is asked in
+# test_resume_exactly.py.
+MACHINES = [
+    ("cpu", "fp32"),
+    pytest.param("cuda", "fp32", marks=GPU),
+    pytest.param("cuda", "bf16", marks=GPU),
 ]
 
 
@@ -79,11 +83,10 @@ def run(name: str, device: str, config: Any, *, resume: Saved | None = None) -> 
     return steps, saved
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("device", "precision"), MACHINES)
 def test_a_model_trains_in_the_same_bits_again_and_resumed(device, name, precision):
-    set_up_machine(threads=torch.get_num_threads())
+    set_up_machine(threads=1)
     config = recipe(steps=NUM_STEPS, precision=precision, average_decay=0.9)
     steps, saved = run(name, device, config)
     again, saved_again = run(name, device, config)
