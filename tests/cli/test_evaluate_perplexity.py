@@ -90,9 +90,10 @@ def test_conversations_are_read_with_the_turns_that_the_model_learnt_from(folder
     [
         (["--hypotheses", "said.txt"], "perplexity is of a model that says texts"),
         (["--baseline", "said.txt"], "no paired test for the metric perplexity"),
+        (["--beam-size", "3"], "--beam-size has no effect on perplexity"),
     ],
 )
-def test_it_has_to_be_a_model_s(folder, evaluate, tmp_path, monkeypatch, words, what):
+def test_what_cannot_be_with_perplexity_is_told(folder, evaluate, tmp_path, monkeypatch, words, what):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test.tsv").write_text("the cat\ta small house\n")
     (tmp_path / "said.txt").write_text("a small house\n")

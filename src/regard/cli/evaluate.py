@@ -2,30 +2,25 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from regard.cli.notices import Notices
 from regard.cli.options import FORMATS_HELP, Device, Threads
+from regard.cli.tested_model import PERPLEXITY, Machine, as_learnt_by, open_reader, outputs_of, perplexity_of
 from regard.cli.translate import BatchSize
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
+    from regard.cli.tested_model import Reader
     from regard.data.corpus import Corpus, TestItem
     from regard.evaluation.metrics import Metric
     from regard.evaluation.significance import Comparison
-    from regard.pipelines.caption import Captioner
-    from regard.pipelines.classify import Classifier
-    from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.translate import Translator
-
-    Reader = Translator | Classifier | Captioner | PictureClassifier
 
 EXAMPLES = """
 regard evaluate -m runs/small/model data/multi30k/test_2016_flickr --from en --to de
@@ -38,17 +33,6 @@ regard evaluate -m runs/scenes-soft "data/scenes/captions.tsv#test" --images dat
 regard evaluate --hypotheses captions.txt captions.tsv --metric bleu-1,bleu-4,cider-d
 regard evaluate --alignments system.txt --gold gold.txt --first-word 1
 """
-
-
-PERPLEXITY = "perplexity"  # the only metric of the model itself, not of its outputs
-
-
-class Machine(NamedTuple):
-    """Where and how many at once the test set is translated."""
-
-    device: str
-    threads: int | None
-    batch_size: int
 
 
 class Gate(NamedTuple):
@@ -117,7 +101,9 @@ def command(
         machine = Machine(device, threads, batch_size)
         if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
             raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
-        reader = _reader(model, hypotheses, machine)
+        if (model is None) == (hypotheses is None):
+            raise UsageError("give either --model or --hypotheses")
+        reader = None if model is None else open_reader(model, machine)
         corpus = _corpus(data, format, source, target, reader=reader, images=images)
         items = _items(corpus)
         names = _metric_names(metric, corpus, reader)
@@ -125,12 +111,14 @@ def command(
         if baseline is not None:
             _check_tested(names)
         others = None if baseline is None else _read(baseline, len(items))
-        last = [_perplexity(reader, corpus, items, machine)] if PERPLEXITY in names else []
-        names = [name for name in names if name != PERPLEXITY]
-        outputs = []
+        searched = [name for name in names if name != PERPLEXITY]
+        if beam_size is not None and not searched and output is None:
+            raise UsageError("--beam-size has no effect on perplexity, which is that of the references")
+        last = [perplexity_of(reader, corpus, items, machine)] if reader is not None and names != searched else []
+        names, outputs = searched, []
         if names or output is not None:
             outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
-        items = _as_learnt(reader, items)
+        items = items if reader is None else as_learnt_by(reader, items)
         values = (_measure(names, outputs, items) if names else []) + last
         if others is not None:
             comparisons = _compare(names, others, outputs, items)
@@ -183,34 +171,6 @@ def _items(corpus: "Corpus") -> list["TestItem"]:
     if not items:
         raise DataError(f"{corpus.name}: the test set is empty")
     return items
-
-
-def _reader(model: list[Path] | None, hypotheses: Path | None, machine: Machine) -> "Reader | None":
-    """What reads the test set; None where the outputs are there already."""
-    if (model is None) == (hypotheses is None):
-        raise UsageError("give either --model or --hypotheses")
-    if model is None:
-        return None
-    from regard.checkpoint.model_folder import load_model
-    from regard.pipelines.caption import Captioner
-    from regard.pipelines.classify import Classifier
-    from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.translate import Translator
-    from regard.training.numerics import set_up_inference
-
-    device = set_up_inference(machine.device, threads=machine.threads)
-    loaded = [load_model(folder, device=device) for folder in model]
-    generates = loaded[0].vocabularies.target.ends_with_eos
-    if loaded[0].vocabularies.reads_pictures:
-        return Captioner(loaded) if generates else PictureClassifier(loaded)
-    return Translator(loaded) if generates else Classifier(loaded)
-
-
-def _as_learnt(reader: "Reader | None", items: list["TestItem"]) -> list["TestItem"]:
-    """The items, their labels as the model would say them."""
-    from regard.pipelines.label import as_learnt
-
-    return items if reader is None else [as_learnt(reader.vocabularies.target, item) for item in items]
 
 
 def _metric_names(metric: str | None, corpus: "Corpus", reader: "Reader | None") -> list[str]:
@@ -270,42 +230,10 @@ def _outputs(
     beam_size: int | None,
     machine: Machine,
 ) -> list[str]:
-    if reader is None:
-        assert hypotheses is not None
-        return _read(hypotheses, len(items))
-    from regard.pipelines.caption import Captioner
-    from regard.pipelines.classify import Classifier
-    from regard.pipelines.classify_pictures import PictureClassifier
-    from regard.pipelines.picture_input import read_named
-
-    sources = [item.source for item in items]
-    if isinstance(reader, Classifier | PictureClassifier) and beam_size is not None:
-        raise UsageError("--beam-size has no effect on a model that gives labels")
-    if isinstance(reader, PictureClassifier):
-        assert corpus.pictures is not None
-        seen = list(reader.stream(read_named(corpus.pictures, sources, reader.reader)))
-        if unread := [each.notice or each.source for each in seen if each.pixels is None]:
-            raise DataError(f"{len(unread):,} picture(s) of the test set cannot be read: {unread[0]}")
-        return [each.label for each in seen]
-    if isinstance(reader, Classifier):
-        found = reader.classify(sources)
-        _tell((each.source, each.notice) for each in found if each.notice)
-        return [each.label for each in found]
-    search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
-    if isinstance(reader, Captioner):
-        assert corpus.pictures is not None
-        pictures = ((source, reader.read_from(corpus.pictures, source)) for source in sources)
-        return [caption.text for caption in reader.captions(pictures, batch_size=machine.batch_size, **search)]
-    translations = reader.translate(sources, batch_size=machine.batch_size, **search)
-    _tell((each.source, each.notice) for each in translations if each.notice)
-    return [translation.text for translation in translations]
-
-
-def _tell(notices: Iterable[tuple[str, str]]) -> None:
-    told = Notices()
-    for source, notice in notices:
-        told.tell(f"warning: {source[:60]!r}: {notice}")
-    told.finish()
+    if reader is not None:
+        return outputs_of(reader, corpus, items, beam_size, machine)
+    assert hypotheses is not None
+    return _read(hypotheses, len(items))
 
 
 def _read(path: Path, num_items: int) -> list[str]:
@@ -321,23 +249,6 @@ def _measure(names: list[str], outputs: list[str], items: list["TestItem"]) -> l
     from regard.evaluation.metrics import evaluate
 
     return evaluate(names, outputs, [item.references for item in items])
-
-
-def _perplexity(reader: "Reader | None", corpus: "Corpus", items: list["TestItem"], machine: Machine) -> "Metric":
-    """Of a piece of the references, the end of each counted."""
-    from regard.evaluation.metrics import Metric
-    from regard.pipelines.translate import Translator
-    from regard.training.information import perplexity
-
-    assert isinstance(reader, Translator)
-    pairs = [(item.source, reference) for item in items for reference in item.references]
-    try:
-        scored = reader.score(pairs, batch_size=machine.batch_size)
-    except DataError as error:
-        raise DataError(f"{corpus.name}: {error}") from None
-    num_pieces = sum(len(each.token_scores) for each in scored)
-    mean = -sum(each.score for each in scored) / num_pieces
-    return Metric(PERPLEXITY, perplexity(mean), "unit:piece|refs:all|end:counted", higher_is_better=False)
 
 
 def _compare(names: list[str], others: list[str], outputs: list[str], items: list["TestItem"]) -> list["Comparison"]:
