@@ -51,7 +51,7 @@ class TokenizerConfig(Config):
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> "TokenizerConfig":
         for name, kinds in _EFFECTS.items():
-            if self.kind not in kinds and getattr(self, name) != type(self).model_fields[name].default:
+            if self.kind not in kinds and self.departs(name):
                 raise ValueError(f"`{name}` has no effect on kind `{self.kind}`, only on {', '.join(kinds)}")
         if self.lowercase and self.normalization == "none":
             raise ValueError("`lowercase` is a part of normalization nfkc; leave out `normalization: none`")

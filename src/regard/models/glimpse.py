@@ -59,8 +59,7 @@ class Config(base.Config):
         if self.location_size is not None and (self.num_glimpses == 1 or self.policy == "random"):
             raise ValueError("`location_size` has no effect with one glimpse or `policy: random`; set it to null")
         for name in ("location_std", "reinforce_weight"):
-            changed = getattr(self, name) != type(self).model_fields[name].default
-            if changed and (self.num_glimpses == 1 or self.policy == "random"):
+            if self.departs(name) and (self.num_glimpses == 1 or self.policy == "random"):
                 raise ValueError(f"`{name}` has no effect with one glimpse or `policy: random`; leave it out")
         return self
 

@@ -47,7 +47,7 @@ class Config(ReaderConfig, WithPresets):
     def _noise_has_somewhere_to_act(self) -> "Config":
         if self.num_layers == 1 and self.hidden_dropout:
             raise ValueError("hidden_dropout has no effect with one layer: it acts between layers; set it to 0")
-        if self.num_layers == 1 and self.size != type(self).model_fields["size"].default:
+        if self.num_layers == 1 and self.departs("size"):
             raise ValueError("size has no effect with one layer, which is as wide as embedding_size; leave it out")
         return self
 

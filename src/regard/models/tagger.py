@@ -52,10 +52,9 @@ class Config(base.Config):
             raise ValueError("a word is made of nothing: set word_size, filters or elmo")
         if self.elmo is None and self.elmo_layers != "mixture":
             raise ValueError("elmo_layers has no effect without elmo")
-        fields = type(self).model_fields
-        if not self.word_size and self.word_buckets != fields["word_buckets"].default:
+        if not self.word_size and self.departs("word_buckets"):
             raise ValueError("word_buckets has no effect with word_size 0; leave it out")
-        if not self.filters and self.letter_size != fields["letter_size"].default:
+        if not self.filters and self.departs("letter_size"):
             raise ValueError("letter_size has no effect without filters; leave it out")
         return self
 

@@ -62,7 +62,7 @@ class Config(WithPresets):
             raise ValueError(f"a filter sees at least one word, but widths are {self.widths}")
         if self.reader in ("none", "cnn") and (self.bidirectional or self.num_layers > 1):
             raise ValueError(f"bidirectional and num_layers have no effect with reader {self.reader}")
-        if self.reader == "none" and not self.hidden_layers and self.size != type(self).model_fields["size"].default:
+        if self.reader == "none" and not self.hidden_layers and self.departs("size"):
             raise ValueError("size has no effect: there is neither a reader nor a hidden layer; leave it out")
         if self.bidirectional and self.size % 2:
             raise ValueError(f"size {self.size} is odd: two directions share it; make it even")
