@@ -55,9 +55,20 @@ class StopAfter:
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
 def test_labels_metrics_do_not_measure_texts(toy_recipe, tmp_path, metric):
-    with pytest.raises(UsageError, match=r"target of kind symbols; take bleu, chrf, wer, .*, loss or perplexity$"):
+    with pytest.raises(
+        UsageError, match=r"kind symbols; take bleu, bleu:none, chrf, wer, .*, loss or perplexity$"
+    ):
         run(read(toy_recipe, f"training.metric={metric}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_text_that_is_tokenised_already_decides_by_a_bleu_of_its_own(toy_recipe, tmp_path):
+    events = run(read(toy_recipe, "training.metric=bleu:none"), tmp_path / "run")
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    best = max(event.scores["bleu:none"] for event in evaluated)
+    assert [event.improved for event in evaluated if event.scores["bleu:none"] == best][:1] == [True]
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert "tok:none" in json.dumps(card)
 
 
 def test_a_run_writes_all_that_it_should(toy_recipe, tmp_path):

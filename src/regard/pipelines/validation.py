@@ -26,6 +26,7 @@ MEASURED = {
     "loss": (),
     "perplexity": (),
     "bleu": ("bleu", "chrf"),
+    "bleu:none": ("bleu:none", "chrf"),  # of text that is tokenised already
     "chrf": ("chrf", "bleu"),
     "wer": ("wer", "per"),
     "per": ("per", "wer"),
@@ -39,7 +40,7 @@ MEASURED = {
 
 
 _OF_LABELS = {"labels": ("accuracy",), "tags": ("f1", "tag_accuracy")}
-_OF_TEXTS = ("bleu", "chrf", "wer", "per", "cer", "bleu-4", "cider-d")
+_OF_TEXTS = ("bleu", "bleu:none", "chrf", "wer", "per", "cer", "bleu-4", "cider-d")
 _OF_ANYTHING = ("loss", "perplexity")
 
 

@@ -1,6 +1,6 @@
 """The `training` block of a recipe."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,9 +11,10 @@ from regard.training.optimizer import Adam, OptimizerConfig
 from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
 
-Metric = Literal[
-    "loss", "perplexity", "bleu", "chrf", "accuracy", "tag_accuracy", "f1", "wer", "per", "cer", "bleu-4", "cider-d"
-]
+# Better the higher, and better the lower.
+_Higher = Literal["bleu", "bleu:none", "chrf", "accuracy", "tag_accuracy", "f1", "bleu-4", "cider-d"]
+_Lower = Literal["loss", "perplexity", "wer", "per", "cer"]
+Metric = Literal[_Higher, _Lower]
 
 
 class Every(Config):
@@ -101,4 +102,4 @@ class TrainingConfig(Config):
     @property
     def higher_is_better(self) -> bool:
         """The direction of the metric that decides."""
-        return self.metric in ("bleu", "chrf", "accuracy", "tag_accuracy", "f1", "bleu-4", "cider-d")
+        return self.metric in get_args(_Higher)
