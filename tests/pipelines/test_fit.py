@@ -55,9 +55,7 @@ class StopAfter:
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
 def test_labels_metrics_do_not_measure_texts(toy_recipe, tmp_path, metric):
-    with pytest.raises(
-        UsageError, match=r"kind symbols; take bleu, bleu:none, chrf, wer, .*, loss or perplexity$"
-    ):
+    with pytest.raises(UsageError, match=r"kind symbols; take bleu, bleu:none, chrf, wer, .*, loss or perplexity$"):
         run(read(toy_recipe, f"training.metric={metric}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
