@@ -7,8 +7,3 @@ class Config(BaseModel):
     """A configuration block. It stands directly above the component it describes; only `build` reads it."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    def departs(self, name: str) -> bool:
-        """Whether this field is not what it is by default: then it should have an effect."""
-        departs: bool = getattr(self, name) != type(self).model_fields[name].default
-        return departs

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from regard.config.base import Config
+from regard.config.departs import departs
 from regard.data.reader import Reader
 from regard.symbols import BOS, EOS, NAMES, PAD, UNK
 
@@ -51,7 +52,7 @@ class TokenizerConfig(Config):
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> "TokenizerConfig":
         for name, kinds in _EFFECTS.items():
-            if self.kind not in kinds and self.departs(name):
+            if self.kind not in kinds and departs(self, name):
                 raise ValueError(f"`{name}` has no effect on kind `{self.kind}`, only on {', '.join(kinds)}")
         if self.lowercase and self.normalization == "none":
             raise ValueError("`lowercase` is a part of normalization nfkc; leave out `normalization: none`")

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from regard.attention.record import AttentionRecord
 from regard.config import base
+from regard.config.departs import departs
 from regard.errors import UsageError
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, Parts
@@ -59,7 +60,7 @@ class Config(base.Config):
         if self.location_size is not None and (self.num_glimpses == 1 or self.policy == "random"):
             raise ValueError("`location_size` has no effect with one glimpse or `policy: random`; set it to null")
         for name in ("location_std", "reinforce_weight"):
-            if self.departs(name) and (self.num_glimpses == 1 or self.policy == "random"):
+            if departs(self, name) and (self.num_glimpses == 1 or self.policy == "random"):
                 raise ValueError(f"`{name}` has no effect with one glimpse or `policy: random`; leave it out")
         return self
 

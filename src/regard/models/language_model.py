@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regard.attention.record import AttentionRecord
+from regard.config.departs import departs
 from regard.config.presets import Presets, WithPresets
 from regard.layers.awd_lstm import AwdOutput, AwdReader, ReaderConfig
 from regard.layers.recurrent import initialise
@@ -47,7 +48,7 @@ class Config(ReaderConfig, WithPresets):
     def _noise_has_somewhere_to_act(self) -> "Config":
         if self.num_layers == 1 and self.hidden_dropout:
             raise ValueError("hidden_dropout has no effect with one layer: it acts between layers; set it to 0")
-        if self.num_layers == 1 and self.departs("size"):
+        if self.num_layers == 1 and departs(self, "size"):
             raise ValueError("size has no effect with one layer, which is as wide as embedding_size; leave it out")
         return self
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from regard.attention.record import AttentionRecord
 from regard.config import base
+from regard.config.departs import departs
 from regard.errors import UsageError
 from regard.layers.bidirectional_lm import BidirectionalConfig, BidirectionalReader
 from regard.layers.character_convolution import CharacterConvolution, Filters
@@ -52,9 +53,9 @@ class Config(base.Config):
             raise ValueError("a word is made of nothing: set word_size, filters or elmo")
         if self.elmo is None and self.elmo_layers != "mixture":
             raise ValueError("elmo_layers has no effect without elmo")
-        if not self.word_size and self.departs("word_buckets"):
+        if not self.word_size and departs(self, "word_buckets"):
             raise ValueError("word_buckets has no effect with word_size 0; leave it out")
-        if not self.filters and self.departs("letter_size"):
+        if not self.filters and departs(self, "letter_size"):
             raise ValueError("letter_size has no effect without filters; leave it out")
         return self
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 from regard.attention.attention_pooling import AttentionPooling
 from regard.attention.mask import padding_mask
 from regard.attention.record import AttentionRecord
+from regard.config.departs import departs
 from regard.config.presets import Presets, WithPresets
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
@@ -62,7 +63,7 @@ class Config(WithPresets):
             raise ValueError(f"a filter sees at least one word, but widths are {self.widths}")
         if self.reader in ("none", "cnn") and (self.bidirectional or self.num_layers > 1):
             raise ValueError(f"bidirectional and num_layers have no effect with reader {self.reader}")
-        if self.reader == "none" and not self.hidden_layers and self.departs("size"):
+        if self.reader == "none" and not self.hidden_layers and departs(self, "size"):
             raise ValueError("size has no effect: there is neither a reader nor a hidden layer; leave it out")
         if self.bidirectional and self.size % 2:
             raise ValueError(f"size {self.size} is odd: two directions share it; make it even")
