@@ -177,7 +177,7 @@ def _advance(
         progress=_progress(now, config, num_batches),
         reductions=now.reductions,
     )
-    if not model.training:  # to tell every module again costs a small model a tenth of its step on a GPU
+    if not model.training:  # once after an evaluation: this tells every module, which in a small model takes its time
         model.train()
     if config.finetuning is not None:
         freeze(model, config.finetuning, now.epoch)
