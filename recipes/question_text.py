@@ -57,7 +57,7 @@ def told(data: Path) -> Iterator[str]:
             yield spaced
 
 
-def main(data: Path, folder: Path, every: int) -> None:
+def main(data: Path, folder: Path, every: int = 4) -> None:
     """Write the files."""
     with (data / "text-classification/trec/train.txt").open(encoding="utf-8") as file:
         labelled = [line.strip() for line in file]
@@ -81,4 +81,4 @@ def main(data: Path, folder: Path, every: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 4)
+    main(*map(Path, sys.argv[1:3]), *map(int, sys.argv[3:]))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import no_scores, recipe, same
+from tiny_training import no_scores, recipe, same, weights
 from torch import Tensor
 
 from regard.models import convs2s, seq2seq, transformer
@@ -63,7 +63,7 @@ class Saved:
     """What a run writes to go on from."""
 
     def __init__(self, model: Model, state: TrainerState) -> None:
-        self.weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        self.weights = weights(model)
         self.tensors = {name: tensor.clone() for name, tensor in state.tensors().items()}
         self.values = dict(state.values())
 

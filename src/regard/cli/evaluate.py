@@ -114,7 +114,7 @@ def command(
         searched = [name for name in names if name != PERPLEXITY]
         if beam_size is not None and not searched and output is None:
             raise UsageError("--beam-size has no effect on perplexity, which is that of the references")
-        last = [perplexity_of(reader, corpus, items, machine)] if reader is not None and names != searched else []
+        last = [perplexity_of(reader, corpus, items, machine)] if reader is not None and PERPLEXITY in names else []
         names, outputs = searched, []
         if names or output is not None:
             outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))

@@ -187,7 +187,7 @@ def _advance(
     reason, loss, nll, norm = "no target tokens", 0.0, 0.0, 0.0
     if num_tokens:
         sums = _gradients(model, group, objective, num_tokens=num_tokens, now=now)
-        learning = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        learning = (parameter for part in optimizer.param_groups for parameter in part["params"])
         gradients = [parameter.grad for parameter in learning if parameter.grad is not None]
         total_norm = torch.nn.utils.get_total_norm(gradients)
         # The only wait for a GPU in a step: the three numbers are read at once, before the weights change.
