@@ -11,6 +11,8 @@ from torch.nn import functional
 # Logits alive at once. On a CPU they should stay in its last cache; a GPU wants matrices that fill it.
 CPU_LOGITS = 1 << 22
 GPU_LOGITS = 1 << 27
+# Probabilities alive at once on a CPU: in float32 they and their logits fit the cache of one core.
+CPU_PROBABILITIES = 1 << 18
 
 
 class RowLosses(NamedTuple):
@@ -115,33 +117,44 @@ def _run(
     losses = torch.empty_like(mean_logit)
     nlls = torch.empty_like(mean_logit)
     to_hidden = torch.empty_like(hidden, dtype=exact)
-    to_weight = torch.zeros_like(weight, dtype=exact)
+    to_weight: Tensor | None = None
     to_bias = None if bias is None else torch.zeros_like(bias, dtype=exact)
+    # The products want many rows, the softmax few enough to stay in the cache; its memory is made once.
+    block_rows = chunk_rows if hidden.is_cuda else max(1, CPU_PROBABILITIES // vocabulary)
+    scratch = torch.empty(2, min(block_rows, chunk_rows, num_rows), vocabulary, dtype=exact, device=hidden.device)
     for start in range(0, num_rows, chunk_rows):
         chunk = slice(start, start + chunk_rows)
-        columns = labels[chunk, None]
         logits = functional.linear(hidden[chunk], weight, bias)
-        probs = logits.softmax(-1, dtype=exact)
-        # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
-        log_sum = logits.amax(1).to(exact) - probs.amax(1).log()
-        nlls[chunk] = log_sum - logits.gather(1, columns).squeeze(1)
-        losses[chunk] = (1 - label_smoothing) * nlls[chunk] + label_smoothing * (log_sum - mean_logit[chunk])
-        if with_gradient:
-            probs.scatter_add_(1, columns, probs.new_full(columns.shape, label_smoothing - 1))
-            if row_weights is not None:
-                probs *= row_weights[chunk, None]
-            if to_bias is not None:
-                to_bias += probs.sum(0)
-            gradient = logits.copy_(probs)
-            to_hidden[chunk] = gradient @ weight
-            to_weight += gradient.t() @ hidden[chunk]
+        for offset, block_logits in zip(range(start, num_rows, block_rows), logits.split(block_rows), strict=False):
+            block = slice(offset, offset + len(block_logits))
+            columns = labels[block, None]
+            exact_logits, probs = scratch[:, : len(block_logits)]
+            torch.softmax(exact_logits.copy_(block_logits), -1, out=probs)
+            # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
+            log_sum = exact_logits.amax(1) - probs.amax(1).log()
+            nlls[block] = log_sum - exact_logits.gather(1, columns).squeeze(1)
+            losses[block] = (1 - label_smoothing) * nlls[block] + label_smoothing * (log_sum - mean_logit[block])
+            if with_gradient:
+                probs.scatter_add_(1, columns, probs.new_full(columns.shape, label_smoothing - 1))
+                if row_weights is not None:
+                    probs *= row_weights[block, None]
+                if to_bias is not None:
+                    to_bias += probs.sum(0)
+                block_logits.copy_(probs)
+        if with_gradient:  # its logits have become their gradient
+            to_hidden[chunk] = logits @ weight
+            share = logits.t() @ hidden[chunk]
+            to_weight = share.to(exact) if to_weight is None else to_weight.add_(share)
     if row_weights is not None:
         losses *= row_weights
-    if with_gradient and label_smoothing:
+    if not with_gradient:
+        return RowLosses(losses.sum(), nlls.sum()), None
+    if to_weight is None:  # no row at all
+        to_weight = torch.zeros_like(weight, dtype=exact)
+    if label_smoothing:
         counts = torch.ones_like(losses) if row_weights is None else row_weights.to(exact)
         to_hidden -= label_smoothing * counts[:, None] * mean_weight
         to_weight -= (counts @ hidden.to(exact)) * (label_smoothing / vocabulary)
         if to_bias is not None:
             to_bias -= counts.sum() * label_smoothing / vocabulary
-    gradients = _Gradients(to_hidden, to_weight, to_bias) if with_gradient else None
-    return RowLosses(losses.sum(), nlls.sum()), gradients
+    return RowLosses(losses.sum(), nlls.sum()), _Gradients(to_hidden, to_weight, to_bias)
