@@ -114,43 +114,34 @@ def _run(
     mean_logit = hidden.to(exact) @ mean_weight
     if bias is not None:
         mean_logit += bias.mean(dtype=exact)
-    losses = torch.empty_like(mean_logit)
     nlls = torch.empty_like(mean_logit)
+    log_sums = torch.empty_like(mean_logit)
     to_hidden = torch.empty_like(hidden, dtype=exact)
-    to_weight: Tensor | None = None
+    to_weight = None if num_rows else torch.zeros_like(weight, dtype=exact)
     to_bias = None if bias is None else torch.zeros_like(bias, dtype=exact)
     # The products want many rows, the softmax few enough to stay in the cache; its memory is made once.
     block_rows = chunk_rows if hidden.is_cuda else max(1, CPU_PROBABILITIES // vocabulary)
     scratch = torch.empty(2, min(block_rows, chunk_rows, num_rows), vocabulary, dtype=exact, device=hidden.device)
-    for start in range(0, num_rows, chunk_rows):
-        chunk = slice(start, start + chunk_rows)
+    for chunk_start in range(0, num_rows, chunk_rows):
+        chunk = slice(chunk_start, chunk_start + chunk_rows)
         logits = functional.linear(hidden[chunk], weight, bias)
-        for offset, block_logits in zip(range(start, num_rows, block_rows), logits.split(block_rows), strict=False):
-            block = slice(offset, offset + len(block_logits))
-            columns = labels[block, None]
-            exact_logits, probs = scratch[:, : len(block_logits)]
-            torch.softmax(exact_logits.copy_(block_logits), -1, out=probs)
-            # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
-            log_sum = exact_logits.amax(1) - probs.amax(1).log()
-            nlls[block] = log_sum - exact_logits.gather(1, columns).squeeze(1)
-            losses[block] = (1 - label_smoothing) * nlls[block] + label_smoothing * (log_sum - mean_logit[block])
-            if with_gradient:
-                probs.scatter_add_(1, columns, probs.new_full(columns.shape, label_smoothing - 1))
-                if row_weights is not None:
-                    probs *= row_weights[block, None]
-                if to_bias is not None:
-                    to_bias += probs.sum(0)
-                block_logits.copy_(probs)
+        for start, block_logits in zip(
+            range(chunk_start, num_rows, block_rows), logits.split(block_rows), strict=False
+        ):
+            block = slice(start, start + len(block_logits))
+            weights = None if row_weights is None else row_weights[block]
+            nlls[block], log_sums[block], gradient = _learn(block_logits, labels[block], weights, task, scratch)
+            if to_bias is not None:
+                to_bias += gradient.sum(0)
         if with_gradient:  # its logits have become their gradient
             to_hidden[chunk] = logits @ weight
             share = logits.t() @ hidden[chunk]
             to_weight = share.to(exact) if to_weight is None else to_weight.add_(share)
+    losses = (1 - label_smoothing) * nlls + label_smoothing * (log_sums - mean_logit)
     if row_weights is not None:
         losses *= row_weights
-    if not with_gradient:
+    if to_weight is None:
         return RowLosses(losses.sum(), nlls.sum()), None
-    if to_weight is None:  # no row at all
-        to_weight = torch.zeros_like(weight, dtype=exact)
     if label_smoothing:
         counts = torch.ones_like(losses) if row_weights is None else row_weights.to(exact)
         to_hidden -= label_smoothing * counts[:, None] * mean_weight
@@ -158,3 +149,21 @@ def _run(
         if to_bias is not None:
             to_bias -= counts.sum() * label_smoothing / vocabulary
     return RowLosses(losses.sum(), nlls.sum()), _Gradients(to_hidden, to_weight, to_bias)
+
+
+def _learn(
+    logits: Tensor, labels: Tensor, row_weights: Tensor | None, task: _Task, scratch: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row's nll and log sum exp, and the gradient of its logits less that of their mean; it replaces `logits`."""
+    exact_logits, probs = scratch[:, : len(logits)]
+    torch.softmax(exact_logits.copy_(logits), -1, out=probs)
+    columns = labels[:, None]
+    # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
+    log_sum = exact_logits.amax(1) - probs.amax(1).log()
+    nll = log_sum - exact_logits.gather(1, columns).squeeze(1)
+    if task.with_gradient:
+        probs.scatter_add_(1, columns, probs.new_full(columns.shape, task.label_smoothing - 1))
+        if row_weights is not None:
+            probs *= row_weights[:, None]
+        logits.copy_(probs)
+    return nll, log_sum, probs
