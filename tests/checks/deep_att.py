@@ -41,6 +41,11 @@ def lstm_on(layer: Layer, f: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tens
     return o.sigmoid() * cell.tanh(), cell
 
 
+def vectors(weight: Tensor, tokens: Tensor) -> Tensor:
+    """The rows of `tokens`, of unit variance where those of `weight` have 1 / size."""
+    return weight.size(1) ** 0.5 * weight[tokens]
+
+
 def half(f: Tensor) -> Tensor:
     return f[: 2 * SIZE]
 
@@ -49,7 +54,7 @@ def sentence_memory(model: DeepAtt, source: Tensor) -> list[Tensor]:
     """What e is at every word: [h of column 1; h of column 2; f of column 1; f of column 2]."""
     parts: list[list[Tensor]] = []
     for number, column in enumerate(model.encoder.columns):
-        below: list[Tensor] = list(model.encoder.embedding.weight[source])
+        below: list[Tensor] = list(vectors(model.encoder.embedding.weight, source))
         fs: list[Tensor] = []
         for depth, layer in enumerate(column):
             fs = [layer.recurrent.kernel.weight_ih_l0 @ vector for vector in below]
@@ -75,7 +80,7 @@ def sentence_logits(model: DeepAtt, source: Tensor, target: Tensor) -> Tensor:
     logits = []
     for token in target[:-1]:
         scores = torch.stack([plain_score(model.decoder.attention.score, states[0][0], key) for key in keys])
-        below = torch.cat([model.decoder.embedding.weight[token], scores.softmax(0) @ memory])
+        below = torch.cat([vectors(model.decoder.embedding.weight, token), scores.softmax(0) @ memory])
         for number, layer in enumerate(model.decoder.layers):
             f = layer.recurrent.kernel.weight_ih_l0 @ below
             states[number] = lstm_on(layer, f, *states[number])
@@ -101,7 +106,7 @@ def the_fast_way_is_linear() -> None:
         for layer in column:  # an output gate that is shut: h is 0 (to 1e-22)
             layer.recurrent.kernel.bias_ih_l0.data[3 * SIZE :] = -50.0
             layer.recurrent.kernel.weight_hh_l0.data.zero_()
-    model.encoder.embedding.weight.data.mul_(0.1)  # so that f does not open it again
+    model.encoder.embedding.weight.data.mul_(0.05)  # so that f does not open it again
     source = torch.tensor([[4, 7, 9, EOS]])
     e = model.encoder(source)[0]
     for number, column in enumerate(model.encoder.columns):
@@ -111,7 +116,7 @@ def the_fast_way_is_linear() -> None:
             product = (weight if depth == 0 else weight[:, : 2 * SIZE]) @ product
             top, product = product, product[: 2 * SIZE]
         start = 2 * SIZE + 4 * SIZE * number
-        expected = model.encoder.embedding.weight[source[0]] @ top.T
+        expected = vectors(model.encoder.embedding.weight, source[0]) @ top.T
         assert_close(e[:, start : start + 4 * SIZE], expected, rtol=0, atol=1e-9)
 
 

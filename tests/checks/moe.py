@@ -16,10 +16,12 @@ from regard.models.moe import MixtureOfExperts
 from regard.protocol import Dimensions
 from regard.symbols import PAD
 
+SIZE = 6
+
 
 def moe_model(*, dimensions: Dimensions = UNSHARED, **settings: Any) -> MixtureOfExperts:
     """A tiny model, all parameters random, in evaluation."""
-    sizes = {"size": 6, "encoder_layers": 4, "decoder_layers": 3, "expert_size": 5, "dropout": 0.5}
+    sizes = {"size": SIZE, "encoder_layers": 4, "decoder_layers": 3, "expert_size": 5, "dropout": 0.5}
     experts = {"number": 3, "used": 2}
     with float64():
         model = moe.build(moe.Config.model_validate({**sizes, "experts": experts, **settings}), dimensions)
@@ -37,12 +39,13 @@ def above(layer: Any, inputs: list[Tensor], context: list[Tensor] | None = None)
 def sentence_logits(model: MixtureOfExperts, source: Tensor, target: Tensor) -> Tensor:
     """One sentence, word by word, with nothing in common with the model but its weights."""
     encoder, decoder = model.encoder, model.decoder
-    states, _ = read_both_ways(encoder.both_ways.kernel, list(functional.embedding(source, encoder.embedding.weight)))
+    words = list(SIZE**0.5 * functional.embedding(source, encoder.embedding.weight))
+    states, _ = read_both_ways(encoder.both_ways.kernel, words)
     for layer in encoder.lower:
         states = above(layer, states)
     states = above(encoder.top, [x + mixed(encoder.mixture.experts, x) for x in states])
     memory = torch.stack(states)
-    words = list(functional.embedding(target[:-1], decoder.embedding.weight))
+    words = list(SIZE**0.5 * functional.embedding(target[:-1], decoder.embedding.weight))
     states, _ = read(cells(decoder.lowest.kernel)[0], words)
     contexts = []
     for state in states:

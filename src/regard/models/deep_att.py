@@ -12,6 +12,7 @@ Where restatements of the paper differ or are silent: Half is the first half of 
 f); keys are a projection of e to `memory_size`, values are e; cells have no peepholes; all states begin with zeros.
 """
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -266,10 +267,12 @@ class DeepAtt(Model):
 
 def build(config: Config, dimensions: Dimensions) -> DeepAtt:
     """The model of `config` with fresh parameters from torch's global generator."""
-    target = Embedding(dimensions.target, config.embedding_size)
+    # Unit variance: a fresh LSTM layer passes on about a quarter of what is small, and there are many of them.
+    scale = math.sqrt(config.embedding_size)
+    target = Embedding(dimensions.target, config.embedding_size, scale=scale)
     readout = nn.Linear(config.size, dimensions.target)
     share = config.tied and dimensions.shared
-    source = target if share else Embedding(dimensions.source, config.embedding_size)
+    source = target if share else Embedding(dimensions.source, config.embedding_size, scale=scale)
     model = DeepAtt(Encoder(source, config), Decoder(target, config), readout)
     model.apply(initialise)
     if config.tied:

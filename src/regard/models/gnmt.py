@@ -13,6 +13,7 @@ recurrence through attention. Both let the decoder begin where the encoder ends;
 the source reaches it through attention alone.
 """
 
+import math
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -180,10 +181,12 @@ class GNMT(Model):
 
 def build(config: Config, dimensions: Dimensions) -> GNMT:
     """The model of `config` with fresh parameters from torch's global generator."""
-    target = Embedding(dimensions.target, config.size)
+    # Unit variance: a fresh LSTM layer passes on about a quarter of what is small, and there are many of them.
+    scale = math.sqrt(config.size)
+    target = Embedding(dimensions.target, config.size, scale=scale)
     readout = nn.Linear(config.size, dimensions.target)
     share = config.tied and dimensions.shared
-    source = target if share else Embedding(dimensions.source, config.size)
+    source = target if share else Embedding(dimensions.source, config.size, scale=scale)
     model = GNMT(
         Encoder(source, size=config.size, num_layers=config.encoder_layers, dropout=config.dropout),
         Decoder(target, size=config.size, num_layers=config.decoder_layers, dropout=config.dropout),

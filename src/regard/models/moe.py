@@ -8,6 +8,7 @@ the decoder asks the memory, and all layers above it read what it saw beside its
 there, the lowest layer does not read what was seen a step before: so training needs no loop over time.
 """
 
+import math
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -199,9 +200,12 @@ class MixtureOfExperts(Model):
 
     def __init__(self, config: Config, dimensions: Dimensions) -> None:
         super().__init__()
-        target = Embedding(dimensions.target, config.size)
+        # Unit variance: a fresh LSTM layer passes on about a quarter of what is small, and there are many of them.
+        scale = math.sqrt(config.size)
+        target = Embedding(dimensions.target, config.size, scale=scale)
         share = config.tied and dimensions.shared
-        self.encoder = Encoder(target if share else Embedding(dimensions.source, config.size), config)
+        source = target if share else Embedding(dimensions.source, config.size, scale=scale)
+        self.encoder = Encoder(source, config)
         self.decoder = Decoder(target, config)
         self.dropout = Dropout(config.dropout)
         self.readout = nn.Linear(config.size, dimensions.target)
