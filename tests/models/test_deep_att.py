@@ -52,7 +52,7 @@ def test_it_learns_one_batch_by_heart():
     torch.manual_seed(0)
     shape = {"size": 24, "embedding_size": 24, "memory_size": 24, "encoder_layers": 2, "decoder_layers": 2}
     model = deep_att.build(deep_att.Config(**shape, tied=False, dropout=0.0), UNSHARED)
-    learned_by_heart(model, updates=130, learning_rate=0.01)
+    learned_by_heart(model, updates=260, learning_rate=0.01)
 
 
 def num_parameters(preset, dimensions):
