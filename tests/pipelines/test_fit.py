@@ -4,6 +4,7 @@ import json
 import random
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from regard.errors import DataError, LockedError, UsageError, UserError
 from regard.pipelines import fit as fit_module
 from regard.pipelines.events import AlreadyFinished, Prepared, Published, Sample, Saved, Warned
 from regard.pipelines.fit import fit
+from regard.pipelines.validation import MEASURED
 from regard.recipe import Recipe
+from regard.training.config import Metric
 from regard.training.events import Evaluated, Finished, Step
 from regard.training.numerics import Machine
 
@@ -55,9 +58,14 @@ class StopAfter:
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
 def test_labels_metrics_do_not_measure_texts(toy_recipe, tmp_path, metric):
-    with pytest.raises(UsageError, match=r"kind symbols; take bleu, bleu:none, chrf, wer, .*, loss or perplexity$"):
+    with pytest.raises(UsageError, match=r"kind symbols; take bleu, bleu:none, .*, chrf, wer, .*, loss or perplexity$"):
         run(read(toy_recipe, f"training.metric={metric}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_every_metric_that_may_decide_is_measured():
+    assert set(get_args(Metric)) == set(MEASURED)
+    assert all(not measured or measured[0] == name for name, measured in MEASURED.items())
 
 
 def test_text_that_is_tokenised_already_decides_by_a_bleu_of_its_own(toy_recipe, tmp_path):

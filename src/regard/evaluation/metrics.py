@@ -34,8 +34,8 @@ class Metric(NamedTuple):
 
 
 # SacreBLEU's tokenizers that need no further package and no download; `bleu:none` is for text tokenised already.
-_BLEU_TOKENIZERS = {"bleu": "13a", **{f"bleu:{name}": name for name in ("none", "intl", "char", "zh")}}
-SACREBLEU_METRICS = (*_BLEU_TOKENIZERS, "chrf")
+BLEU_TOKENIZERS = {"bleu": "13a", **{f"bleu:{name}": name for name in ("none", "intl", "char", "zh")}}
+SACREBLEU_METRICS = (*BLEU_TOKENIZERS, "chrf")
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> Metric:
@@ -56,7 +56,7 @@ def sacrebleu_metric(name: str) -> BLEU | CHRF:
     """
     if name == "chrf":
         return CHRF()
-    tokenizer = _BLEU_TOKENIZERS[name]
+    tokenizer = BLEU_TOKENIZERS[name]
     return BLEU(tokenize=tokenizer, force=tokenizer == "none")
 
 

@@ -1,6 +1,7 @@
 """Validation: the loss of unseen pairs, and the metric that decides, on what the model itself generates."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from regard.data.dataset import Dataset
 from regard.data.picture_store import PictureStore
 from regard.data.tokenizer import Tokenizer
 from regard.decoding.search import Hypothesis, SearchConfig
-from regard.evaluation.metrics import evaluate
+from regard.evaluation.metrics import BLEU_TOKENIZERS, evaluate
 from regard.pipelines.generate import Request, TorchEngine, generate, longest_source
 from regard.pipelines.label import as_learnt, best_labels, label, label_pictures, picture_batches, rows_of_pictures
 from regard.protocol import Batch, Decodable, Labeller
@@ -25,8 +26,7 @@ PICTURES_AT_ONCE = 256
 MEASURED = {
     "loss": (),
     "perplexity": (),
-    "bleu": ("bleu", "chrf"),
-    "bleu:none": ("bleu:none", "chrf"),  # of text that is tokenised already
+    **{name: (name, "chrf") for name in BLEU_TOKENIZERS},
     "chrf": ("chrf", "bleu"),
     "wer": ("wer", "per"),
     "per": ("per", "wer"),
@@ -40,8 +40,8 @@ MEASURED = {
 
 
 _OF_LABELS = {"labels": ("accuracy",), "tags": ("f1", "tag_accuracy")}
-_OF_TEXTS = ("bleu", "bleu:none", "chrf", "wer", "per", "cer", "bleu-4", "cider-d")
 _OF_ANYTHING = ("loss", "perplexity")
+_OF_TEXTS = tuple(name for name in MEASURED if name not in {*_OF_ANYTHING, *chain(*_OF_LABELS.values())})
 
 
 def metrics_for(model: nn.Module, target: Tokenizer) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from regard.training.reward import RewardConfig
 from regard.training.schedule import InverseSqrt, ScheduleConfig
 
 # Better the higher, and better the lower.
-_Higher = Literal["bleu", "bleu:none", "chrf", "accuracy", "tag_accuracy", "f1", "bleu-4", "cider-d"]
+_Bleu = Literal["bleu", "bleu:none", "bleu:intl", "bleu:char", "bleu:zh"]
+_Higher = Literal[_Bleu, "chrf", "accuracy", "tag_accuracy", "f1", "bleu-4", "cider-d"]
 _Lower = Literal["loss", "perplexity", "wer", "per", "cer"]
 Metric = Literal[_Higher, _Lower]
 
