@@ -1,4 +1,5 @@
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -6,12 +7,14 @@ import pytest
 import torch
 
 from regard.errors import UsageError
+from regard.training import numerics
 from regard.training.numerics import (
     autocast,
     available_cores,
     choose_device,
     choose_matrix_products,
     has_bfloat16,
+    keep_kernels,
     keep_memory,
     plan_nothing_by_shape,
     resolve_precision,
@@ -121,6 +124,36 @@ def test_freed_memory_is_kept():
     before, worked, after = done.stdout.split()
     assert worked == "True"
     assert int(after) * 4 < int(before)
+
+
+@pytest.mark.parametrize(("memory", "number"), [(64 << 30, 4096), (6 << 30, 2048), (1 << 30, 1024), (None, 1024)])
+def test_kernels_are_kept_as_the_memory_allows(memory, number, monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    monkeypatch.setattr(numerics, "available_memory", lambda: memory)
+    assert keep_kernels() == number
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "77")
+    assert keep_kernels() == 77
+
+
+KERNELS = """
+import torch
+from regard.training.numerics import keep_kernels
+kept, states, weight = keep_kernels(), torch.ones(1200, 64).bfloat16(), torch.ones(64, 64).bfloat16()
+for _ in range(2):
+    for rows in range(100, 1200):
+        states[:rows] @ weight
+print("kept", kept)
+"""
+
+
+def test_a_product_s_kernel_is_made_once():
+    environment = {**os.environ, "ONEDNN_VERBOSE": "2", "OMP_NUM_THREADS": "1"}
+    environment.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY", None)
+    command = [sys.executable, "-c", KERNELS]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+    if "create:cache_hit" not in done.stdout or int(done.stdout.split()[-1]) < 1100:
+        pytest.skip("oneDNN does not multiply bfloat16 here, or there is no memory for more kernels")
+    assert done.stdout.count("create:cache_miss,cpu,matmul") == 1100
 
 
 def test_models_are_used_with_the_threads_and_on_the_device_that_are_asked_for():

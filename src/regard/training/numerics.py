@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from regard.errors import UsageError
+from regard.training.memory import available_memory
 
 try:
     import resource
@@ -20,6 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 # Parameters of glibc's mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_KERNEL_BYTES = 3 << 18  # of one of oneDNN's with all that belongs to it, as measured with AMX
 
 
 class Machine(NamedTuple):
@@ -137,13 +139,16 @@ def keep_memory() -> bool:
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
 
 
-def keep_kernels() -> None:
-    """Tell oneDNN, which multiplies bfloat16 on a CPU, to keep the kernels that it has made; before its first product.
+def keep_kernels() -> int:
+    """Tell oneDNN to keep more of the kernels that it makes, before its first product; how many, by the memory here.
 
-    It makes one for every shape of a product and keeps 1,024. Batches of sentences have more shapes than that: they
-    were made anew all the time, which took a sixth of a training step. A wish of the user's environment stays.
+    oneDNN multiplies bfloat16 on a CPU, and float32 where "medium" is chosen. It makes a kernel for every shape of a
+    product and keeps 1,024; an epoch of sentences has several thousand, and making the same ones anew took a sixth of
+    a step. They may take a quarter of the memory. What the environment already says stays.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(1 << 14))
+    room = (available_memory() or 0) // 4 // _KERNEL_BYTES
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(max(1024, min(room, 4096))))
+    return int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"])
 
 
 def choose_device(name: str) -> torch.device:
