@@ -4,8 +4,8 @@ import threading
 import pytest
 
 from regard.pipelines.chat import Chat
-from regard.pipelines.translate import load
-from regard.serve import queued, weights
+from regard.pipelines.translate import Translation, load
+from regard.serve import openai, queued, weights
 from regard.serve.ticket import Ticket
 from regard.serve.weights import num_weights
 from tiny_folder import save_tiny
@@ -118,6 +118,15 @@ def test_too_much_attention_is_refused_before_it_is_computed(client, models, mon
 
 CHAT = {"turns": ["the cat"]}
 COMPLETION = {"messages": [{"role": "user", "content": "the cat"}]}
+
+
+def test_an_empty_reply_names_its_role_too():
+    said = Translation("hi", "", 0.0, 0.0, [], ["hi"], [0.0], [], [1])
+    (end, done) = openai._chunks({}, iter([said]))
+    assert json.loads(end.removeprefix(b"data: "))["choices"] == [
+        {"index": 0, "delta": {"role": "assistant"}, "finish_reason": "stop"}
+    ]
+    assert b"[DONE]" in done
 
 
 @pytest.mark.parametrize(

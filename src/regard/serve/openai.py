@@ -47,12 +47,12 @@ def _chunks(head: dict[str, Any], pieces: Iterator[Piece]) -> Iterator[bytes]:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         return event(None, {**head, "object": "chat.completion.chunk", "choices": [choice]})
 
-    role = {"role": "assistant"}  # stands beside the first piece
+    role = {"role": "assistant"}  # stands beside the first piece, or beside the end of an empty reply
     for piece in pieces:
         if piece is None:
             yield STILL_HERE
         elif isinstance(piece, Translation):
-            yield chunk({}, _finish_reason(piece))
+            yield chunk(role, _finish_reason(piece))
             yield DONE
         else:
             yield chunk({**role, "content": piece})
