@@ -119,9 +119,9 @@ def _run(
     to_hidden = torch.empty_like(hidden, dtype=exact)
     to_weight = None if num_rows else torch.zeros_like(weight, dtype=exact)
     to_bias = None if bias is None else torch.zeros_like(bias, dtype=exact)
-    # The products want many rows, the softmax few enough to stay in the cache; its memory is made once.
+    # On a CPU the products want many rows, but the softmax few enough to stay in the cache; its memory is made once.
     block_rows = chunk_rows if hidden.is_cuda else max(1, CPU_PROBABILITIES // vocabulary)
-    scratch = torch.empty(2, min(block_rows, chunk_rows, num_rows), vocabulary, dtype=exact, device=hidden.device)
+    scratch = None if hidden.is_cuda else weight.new_empty(2, min(block_rows, num_rows), vocabulary, dtype=exact)
     for chunk_start in range(0, num_rows, chunk_rows):
         chunk = slice(chunk_start, chunk_start + chunk_rows)
         logits = functional.linear(hidden[chunk], weight, bias)
@@ -152,14 +152,18 @@ def _run(
 
 
 def _learn(
-    logits: Tensor, labels: Tensor, row_weights: Tensor | None, task: _Task, scratch: Tensor
+    logits: Tensor, labels: Tensor, row_weights: Tensor | None, task: _Task, scratch: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each row's nll and log sum exp, and the gradient of its logits less that of their mean; it replaces `logits`."""
-    exact_logits, probs = scratch[:, : len(logits)]
-    torch.softmax(exact_logits.copy_(logits), -1, out=probs)
+    if scratch is None:
+        probs = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        exact_logits = logits
+    else:
+        exact_logits, probs = scratch[:, : len(logits)]
+        torch.softmax(exact_logits.copy_(logits), -1, out=probs)
     columns = labels[:, None]
     # The largest probability is exp(max - log_sum); it is never smaller than 1 / vocabulary.
-    log_sum = exact_logits.amax(1) - probs.amax(1).log()
+    log_sum = exact_logits.amax(1).to(probs.dtype) - probs.amax(1).log()
     nll = log_sum - exact_logits.gather(1, columns).squeeze(1)
     if task.with_gradient:
         probs.scatter_add_(1, columns, probs.new_full(columns.shape, task.label_smoothing - 1))
