@@ -159,24 +159,57 @@ def test_uvicorn_serves_it_too(models):
     assert answer.json()["translatedText"] == models.get("tiny").translator.translate("the cat")[0].text
 
 
-def test_the_command_serves_until_a_signal_and_finishes_what_it_began(tiny_folders):
-    command = [sys.executable, "-m", "regard", "serve", f"{tiny_folders[0]}:en-de", "--port", "0", "--threads", "1"]
+HELD = """
+import sys, time
+from pathlib import Path
+from regard.cli import main
+from regard.serve.worker import Worker
+
+hold, began = map(Path, sys.argv[1:3])
+search = Worker._search
+
+def held(worker, jobs):
+    while hold.exists():
+        began.touch()
+        time.sleep(0.01)
+    return search(worker, jobs)
+
+Worker._search = held
+sys.exit(main.run(sys.argv[3:]))
+"""
+
+
+def until(holds):
+    give_up = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def test_the_command_serves_until_a_signal_and_finishes_what_it_began(tiny_folders, tmp_path):
+    hold, began = tmp_path / "hold", tmp_path / "began"  # so that no machine is too fast to be interrupted
+    serve = ["serve", f"{tiny_folders[0]}:en-de", "--port", "0", "--threads", "1"]
+    command = [sys.executable, "-c", HELD, str(hold), str(began), *serve]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     try:
         address = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
         httpx2.get(f"{address}/health/ready", timeout=60).raise_for_status()
-        long = {"text": "the dog " * 400, "max_length": 700, "min_length": 699, "beam_size": 8}
+        hold.touch()
         with ThreadPoolExecutor(2) as pool:
-            running = pool.submit(httpx2.post, f"{address}/v1/translate", json=long, timeout=120)
-            time.sleep(0.5)
-            waiting = pool.submit(httpx2.post, f"{address}/v1/translate", json=long | {"beam_size": 3}, timeout=120)
-            time.sleep(0.5)
-            process.send_signal(signal.SIGTERM)
-            assert waiting.result().status_code == 503
+            try:
+                running = pool.submit(httpx2.post, f"{address}/v1/translate", json={"text": "the dog"}, timeout=60)
+                until(began.exists)
+                waiting = pool.submit(httpx2.post, f"{address}/v1/translate", json={"text": "the cat"}, timeout=60)
+                until(lambda: "regard_queue_depth 1.0" in httpx2.get(f"{address}/metrics").text)
+                process.send_signal(signal.SIGTERM)
+                assert waiting.result().status_code == 503
+            finally:
+                hold.unlink()
             assert running.result().status_code == 200
         assert process.wait(60) == 0
     finally:
         process.kill()
+        process.wait()
         process.stderr.close()
 
 
