@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from checks.attention import plain_score
-from checks.making import UNSHARED, example, float64, randomise
+from checks.making import UNSHARED, example, float64, randomise, vectors
 from regard.models import deep_att
 from regard.models.deep_att import DeepAtt, Layer
 from regard.protocol import Batch, Dimensions
@@ -39,11 +39,6 @@ def lstm_on(layer: Layer, f: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tens
     i, forget, g, o = gates.split(SIZE)
     cell = forget.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * cell.tanh(), cell
-
-
-def vectors(weight: Tensor, tokens: Tensor) -> Tensor:
-    """The rows of `tokens`, of unit variance where those of `weight` have 1 / size."""
-    return weight.size(1) ** 0.5 * weight[tokens]
 
 
 def half(f: Tensor) -> Tensor:

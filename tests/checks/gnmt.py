@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from checks.attention import plain_score
-from checks.making import UNSHARED, example, float64, randomise
+from checks.making import UNSHARED, example, float64, randomise, vectors
 from checks.seq2seq import cells, read, read_both_ways
 from regard.models import gnmt
 from regard.models.gnmt import GNMT
@@ -27,7 +27,7 @@ def gnmt_model(*, dimensions: Dimensions = UNSHARED, **settings: object) -> GNMT
 
 def sentence_memory(model: GNMT, source: Tensor) -> list[Tensor]:
     """The encoder's top layer for one sentence."""
-    words = list(SIZE**0.5 * model.encoder.embedding.weight[source])
+    words = list(vectors(model.encoder.embedding.weight, source))
     states, _ = read_both_ways(model.encoder.bottom.kernel, words)
     for number, layer in enumerate(model.encoder.upper, start=2):
         outputs, _ = read(cells(layer.kernel)[0], states)
@@ -46,7 +46,7 @@ def sentence_logits(model: GNMT, source: Tensor, target: Tensor) -> Tensor:
         query = states[0][0][0]  # y^1_{t-1}
         scores = torch.stack([plain_score(model.decoder.attention.score, query, h) for h in memory])
         context = scores.exp() / scores.exp().sum() @ torch.stack(memory)
-        below = SIZE**0.5 * model.decoder.embedding.weight[token]
+        below = vectors(model.decoder.embedding.weight, token)
         for number, cell in enumerate(layers, start=1):
             states[number - 1] = cell(torch.cat([below, context])[None], states[number - 1])
             output = states[number - 1][0][0]

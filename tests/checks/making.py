@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from regard.models import transformer
 from regard.protocol import Batch, Dimensions, Model
@@ -44,6 +45,11 @@ def transformer_model(*, dimensions: Dimensions = UNSHARED, **settings: object) 
         model = transformer.build(config, dimensions)
     randomise(model)
     return model.eval()
+
+
+def vectors(weight: Tensor, tokens: Tensor) -> Tensor:
+    """The rows of `tokens`, of unit variance where those of `weight` have 1 / size."""
+    return weight.size(1) ** 0.5 * weight[tokens]
 
 
 def example(*, seed: int = 1, source_lengths: tuple[int, ...] = (6, 3, 5), target_lengths=(4, 6, 2)) -> Batch:

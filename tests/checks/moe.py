@@ -4,12 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.testing import assert_close
 
 from checks.attention import plain_score
 from checks.experts import mixed
-from checks.making import UNSHARED, example, float64, randomise
+from checks.making import UNSHARED, example, float64, randomise, vectors
 from checks.seq2seq import EXACT, cells, read, read_both_ways
 from regard.models import moe
 from regard.models.moe import MixtureOfExperts
@@ -39,13 +38,13 @@ def above(layer: Any, inputs: list[Tensor], context: list[Tensor] | None = None)
 def sentence_logits(model: MixtureOfExperts, source: Tensor, target: Tensor) -> Tensor:
     """One sentence, word by word, with nothing in common with the model but its weights."""
     encoder, decoder = model.encoder, model.decoder
-    words = list(SIZE**0.5 * functional.embedding(source, encoder.embedding.weight))
+    words = list(vectors(encoder.embedding.weight, source))
     states, _ = read_both_ways(encoder.both_ways.kernel, words)
     for layer in encoder.lower:
         states = above(layer, states)
     states = above(encoder.top, [x + mixed(encoder.mixture.experts, x) for x in states])
     memory = torch.stack(states)
-    words = list(SIZE**0.5 * functional.embedding(target[:-1], decoder.embedding.weight))
+    words = list(vectors(decoder.embedding.weight, target[:-1]))
     states, _ = read(cells(decoder.lowest.kernel)[0], words)
     contexts = []
     for state in states:

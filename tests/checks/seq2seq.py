@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from checks.attention import plain_score
-from checks.making import UNSHARED, example, float64, randomise
+from checks.making import UNSHARED, example, float64, randomise, vectors
 from regard.attention.record import AttentionRecord
 from regard.models import seq2seq
 from regard.models.seq2seq import Seq2Seq
@@ -94,9 +94,8 @@ def bridged(model: Seq2Seq, finals: list[Any]) -> list[Any]:
 def sentence_logits(model: Seq2Seq, source: Tensor, target: Tensor) -> Tensor:
     """The lecture's equations for one sentence, word by word, with nothing in common with the model but its weights."""
     order = source.flip(0) if model.encoder.reverse else source
-    memory, finals = read_both_ways(
-        model.encoder.recurrent.kernel, list(functional.embedding(order, model.encoder.embedding.weight))
-    )
+    words = vectors(model.encoder.embedding.weight, order)
+    memory, finals = read_both_ways(model.encoder.recurrent.kernel, list(words))
     if model.encoder.reverse:
         memory = memory[::-1]
     states, fed, logits = bridged(model, finals), None, []
@@ -104,7 +103,7 @@ def sentence_logits(model: Seq2Seq, source: Tensor, target: Tensor) -> Tensor:
     if model.decoder.input_feeding:
         fed = torch.zeros(model.decoder.recurrent.kernel.hidden_size, dtype=torch.float64)
     for token in target[:-1]:
-        vector = model.decoder.embedding.weight[token]
+        vector = vectors(model.decoder.embedding.weight, token)
         top = vector if fed is None else torch.cat([vector, fed])
         for layer, cell in enumerate(cells(model.decoder.recurrent.kernel)):
             states[layer] = cell(top[None], states[layer])
@@ -158,7 +157,7 @@ def the_record_keeps_source_order(**settings: object) -> None:
     model(batch, record)
     for row in (0, 1):
         source = batch.source[row][batch.source[row] != PAD]
-        words = functional.embedding(source.flip(0), model.encoder.embedding.weight)
+        words = vectors(model.encoder.embedding.weight, source.flip(0))
         memory, _ = read_both_ways(model.encoder.recurrent.kernel, list(words))
         weights = record.weights("decoder.cross")[row, 0, 0, : len(source)]
         assert_close(record.calls("decoder.cross")[0].context[row, 0, 0], weights @ torch.stack(memory[::-1]), **EXACT)

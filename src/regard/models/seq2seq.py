@@ -5,6 +5,7 @@ attention it asks the encoder's states at every step: weights = softmax(score(s_
 times h_i, and what is read out is tanh(W_c [a_t; s_t]).
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -265,10 +266,11 @@ def _meet_at_the_top(final: States, num_layers: int) -> States:
 
 def build(config: Config, dimensions: Dimensions) -> Seq2Seq:
     """The model of `config` with fresh parameters from torch's global generator."""
-    target = Embedding(dimensions.target, config.embedding_size)
+    scale = math.sqrt(config.embedding_size)  # else the gates hear the bias alone for the first thousand updates
+    target = Embedding(dimensions.target, config.embedding_size, scale=scale)
     readout = nn.Linear(config.decoder_size, dimensions.target)
     share = config.tied and dimensions.shared
-    source = target if share else Embedding(dimensions.source, config.embedding_size)
+    source = target if share else Embedding(dimensions.source, config.embedding_size, scale=scale)
     encoder = Recurrent(
         config.cell,
         config.embedding_size,
