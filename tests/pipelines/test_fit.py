@@ -17,6 +17,7 @@ from regard.errors import DataError, LockedError, UsageError, UserError
 from regard.pipelines import fit as fit_module
 from regard.pipelines.events import AlreadyFinished, Prepared, Published, Sample, Saved, Warned
 from regard.pipelines.fit import fit
+from regard.pipelines.plan import describe_plan
 from regard.pipelines.validation import MEASURED
 from regard.recipe import Recipe
 from regard.training.config import Metric
@@ -75,6 +76,14 @@ def test_text_that_is_tokenised_already_decides_by_a_bleu_of_its_own(toy_recipe,
     assert [event.improved for event in evaluated if event.scores["bleu:none"] == best][:1] == [True]
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert "tok:none" in json.dumps(card)
+
+
+def test_two_passes_that_cannot_differ_are_not_compared(toy_recipe, tmp_path):
+    recipe = read(toy_recipe, "training.consistency=5", "model.dropout=0")
+    for refuse in (lambda: describe_plan(recipe), lambda: run(recipe, tmp_path / "run")):
+        with pytest.raises(UsageError, match=r"^training.consistency .* this model drops none; set model.dropout"):
+            refuse()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_writes_all_that_it_should(toy_recipe, tmp_path):
@@ -155,7 +164,10 @@ def test_validation_reads_nothing_of_a_source_that_is_too_long_as_a_translator_d
     assert hypotheses[-1] == ""
 
 
-@pytest.mark.parametrize("setting", ["training.average=2", "training.accumulate=2", "training.average_decay=0.9"])
+@pytest.mark.parametrize(
+    "setting",
+    ["training.average=2", "training.accumulate=2", "training.average_decay=0.9", "training.consistency=5"],
+)
 def test_stopping_anywhere_changes_nothing(toy_recipe, tmp_path, setting):
     settings = [setting] if setting.startswith("training.average=") else [setting, "training.average=1"]
     recipe = read(toy_recipe, *settings, "training.save_every={steps: 3}")
@@ -293,7 +305,7 @@ def test_a_log_that_cannot_be_written_is_one_warning(toy_recipe, tmp_path, monke
     ],
 )
 def test_every_kind_of_model_is_trained_by_loss(toy_recipe, tmp_path, model):
-    recipe = read(toy_recipe, f"model={model}", "training.metric=loss", "training.steps=2")
+    recipe = read(toy_recipe, f"model={model}", "training.metric=loss", "training.steps=2", "training.consistency=5")
     events = run(recipe, tmp_path / "run")
     assert isinstance(events[-1], Published)
     assert set(events[-1].candidates[0].scores) == {"loss", "perplexity"}

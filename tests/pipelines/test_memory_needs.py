@@ -56,6 +56,8 @@ def test_what_a_batch_keeps_is_what_can_be_counted_by_hand(recipe, batches):
     needs = memory.estimate(recipe, model, batches)
     assert needs.batch == 2 * model.bytes_kept(256 // longest, int(store.target_lengths[row]))
     assert needs.weights == 16 * sum(parameter.numel() for parameter in model.parameters())
+    twice = memory.estimate(recipe.with_training(consistency=5.0), model, batches)
+    assert twice == needs._replace(batch=2 * needs.batch)
 
 
 def test_looking_changes_nothing(recipe, batches):

@@ -29,6 +29,7 @@ CONFIGS = {
     "bf16": recipe(**EVERYTHING, precision="bf16"),
     "accumulation": recipe(**EVERYTHING, accumulate=2, precision="bf16"),
     "adamw and cosine": recipe(steps=NUM_STEPS, optimizer=AdamW(), schedule=Cosine(warmup=2)),
+    "two readings": recipe(steps=NUM_STEPS, consistency=5.0, precision="bf16"),
     "momentum": recipe(steps=NUM_STEPS, optimizer=SGD(momentum=0.9, nesterov=True), schedule=Constant()),
     "plain descent": recipe(steps=NUM_STEPS, optimizer=SGD()),
     "epochs": recipe(steps=None, epochs=3, schedule=Noam(size=16, warmup=4), evaluate_every=Every(epochs=1)),

@@ -17,8 +17,10 @@ SHARE_OF_MEMORY = 0.8
 BYTES_OF_MOMENTS = 8  # Adam's two moments, in float32
 
 
-def find_batch_tokens(store: Store, model: Model, precision: str) -> int:
+def find_batch_tokens(store: Store, model: Model, precision: str, *, readings: int = 1) -> int:
     """On a GPU the most tokens of which a batch fits, and an epoch still has 50 steps; on a CPU a number that is fast.
+
+    A step reads its batch `readings` times at once.
 
     Raises:
         DataError: not even the smallest batch fits.
@@ -34,7 +36,7 @@ def find_batch_tokens(store: Store, model: Model, precision: str) -> int:
 
     def attempt(tokens: int) -> int:
         """Peak memory of a step on a batch that is full with the longest pair of the corpus."""
-        batch = collate(store, np.full(max(1, tokens // int(longest[row])), row, np.int64)).to(device)
+        batch = collate(store, np.full(readings * max(1, tokens // int(longest[row])), row, np.int64)).to(device)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         with autocast(kind, device):

@@ -292,7 +292,7 @@ def _prepare(
         bring_pretrained(model)
     state = TrainerState(model, recipe.training)
     if recipe.training.batch_tokens == "auto":
-        tokens = find_batch_tokens(dataset.train, model, state.position.precision)
+        tokens = find_batch_tokens(dataset.train, model, state.position.precision, readings=recipe.training.readings)
         recipe = recipe.with_training(batch_tokens=tokens)
     notes += memory.warnings(recipe, model, _batches(recipe, dataset, model))
     if checkpoint is not None:

@@ -76,7 +76,7 @@ def estimate(recipe: Recipe, model: Model, batches: Batches) -> Needs:
     for buffer, before in zip(model.buffers(), buffers, strict=True):
         buffer.copy_(before)
     longest = max(int(batches.store.source_lengths[row]), int(batches.store.target_lengths[row]))
-    num_rows = min(len(lengths), max(1, batches.batch_tokens // longest))
+    num_rows = recipe.training.readings * min(len(lengths), max(1, batches.batch_tokens // longest))
     forward = fixed + (num_rows - 1) * (both - fixed)
     return Needs(bytes_of_weights(recipe, num_parameters), _SHARE_OF_FORWARD * forward)
 

@@ -116,11 +116,19 @@ def refuse_misfit(model: Model, vocabularies: Vocabularies, recipe: Recipe) -> N
 
     Raises:
         UsageError: it is the other way round, or a tokenizer is not of the one kind that the model can do with, or the
-            metric is not of what the model says, or parts shall learn apart that it has not.
+            metric is not of what the model says, or parts shall learn apart that it has not, or two passes shall agree
+            that cannot differ.
     """
     _refuse_tokenizers(model, vocabularies, recipe.kind)
     if recipe.training.finetuning is not None:
         _ = groups_of(model)  # or it has no parts that could learn apart
+    if recipe.training.consistency is not None and not any(
+        getattr(module, "probability", 0) for module in model.modules()
+    ):
+        raise UsageError(
+            "training.consistency compares two passes that drop out different units, and this model drops none; "
+            "set model.dropout, or leave consistency out"
+        )
     metric, fitting = recipe.training.metric, metrics_for(model, vocabularies.target)
     if metric not in fitting:
         raise UsageError(

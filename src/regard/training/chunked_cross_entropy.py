@@ -43,10 +43,15 @@ def linear_cross_entropy(
     second derivative.
     """
     if chunk_rows is None:
-        chunk_rows = max(1, (GPU_LOGITS if hidden.is_cuda else CPU_LOGITS) // weight.size(0))
+        chunk_rows = rows_at_a_time(hidden, weight.size(0))
     task = _Task(labels, label_smoothing, row_weights, chunk_rows, torch.is_grad_enabled())
     total, nll = _LinearCrossEntropy.apply(hidden, weight, bias, task)  # type: ignore[no-untyped-call]
     return RowLosses(total, nll)
+
+
+def rows_at_a_time(hidden: Float[Tensor, "rows size"], vocabulary: int) -> int:
+    """How many rows' logits should be alive at once, where `hidden` is."""
+    return max(1, (GPU_LOGITS if hidden.is_cuda else CPU_LOGITS) // vocabulary)
 
 
 class _Task(NamedTuple):

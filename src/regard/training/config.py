@@ -59,6 +59,8 @@ class TrainingConfig(Config):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
     teacher: TeacherConfig | None = None  # learn from another model's distributions, too
+    # Read every batch twice, other units dropped out, and pay for what the two differ in (R-Drop's alpha): costs twice.
+    consistency: float | None = Field(default=None, gt=0)
     finetuning: FinetuningConfig | None = None  # parts learn at rates of their own, and not all from the beginning
     optimizer: OptimizerConfig = Adam()
     schedule: ScheduleConfig = InverseSqrt()
@@ -99,6 +101,17 @@ class TrainingConfig(Config):
         if self.teacher is not None and self.teacher.weight == 1 and self.label_smoothing:
             raise ValueError("with teacher.weight 1 the targets do not count; set label_smoothing to 0")
         return self
+
+    @model_validator(mode="after")
+    def _consistency_goes_with_the_targets_alone(self) -> "TrainingConfig":
+        if self.consistency is not None and (self.teacher is not None or self.reward is not None):
+            raise ValueError("consistency goes with neither teacher nor reward; leave one of them out")
+        return self
+
+    @property
+    def readings(self) -> int:
+        """How often a step reads each of its examples."""
+        return 1 if self.consistency is None else 2
 
     @property
     def higher_is_better(self) -> bool:

@@ -16,7 +16,7 @@ from regard.config.base import Config
 from regard.errors import UsageError
 from regard.protocol import Batch, Output
 from regard.symbols import PAD
-from regard.training.chunked_cross_entropy import CPU_LOGITS, GPU_LOGITS
+from regard.training.chunked_cross_entropy import rows_at_a_time
 from regard.training.information import kl_divergence_of_logits
 from regard.training.loss import Loss, sequence_loss
 
@@ -70,8 +70,7 @@ def divergence_from_teacher(
     )
     hidden = student.hidden.flatten(0, 1).index_select(0, real)
     taught = teacher.hidden.detach().flatten(0, 1).index_select(0, real)
-    vocabulary = student.readout.weight.size(0)
-    rows = max(1, (GPU_LOGITS if hidden.is_cuda else CPU_LOGITS) // vocabulary)
+    rows = rows_at_a_time(hidden, student.readout.weight.size(0))
     total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
     for own, theirs in zip(hidden.split(rows), taught.split(rows), strict=True):
         total = total + checkpoint(  # it draws nothing, so no random numbers need be kept

@@ -63,6 +63,17 @@ def kl_divergence_of_logits(
     return in_unit((p_log.exp() * ratio).sum(-1), unit)
 
 
+def jeffreys_divergence_of_logits(
+    p_logits: Distribution, q_logits: Distribution, unit: Unit = "nats"
+) -> Float[Tensor, "*batch"]:
+    """KL(p || q) + KL(q || p) = sum_i (p_i - q_i)(log p_i - log q_i) of p = softmax(p_logits) and q (Jeffreys 1946).
+
+    Symmetric, 0 where p = q; of finite logits.
+    """
+    p_log, q_log = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
+    return in_unit(((p_log.exp() - q_log.exp()) * (p_log - q_log)).sum(-1), unit)
+
+
 def perplexity(nats: float) -> float:
     """exp(H): of how many equally likely outcomes that would be the entropy; infinite beyond what a float holds."""
     return math.exp(nats) if nats < 709 else math.inf

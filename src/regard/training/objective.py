@@ -1,4 +1,4 @@
-"""What is minimised: the likelihood of the targets, alone or with a teacher, or the expected reward."""
+"""What is minimised: the likelihood of the targets, alone or beside a teacher or its own double; or expected reward."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -8,6 +8,7 @@ from torch import nn
 from regard.evaluation.flops import forward_flops, training_flops
 from regard.protocol import Batch
 from regard.training.config import TrainingConfig
+from regard.training.consistency import consistency_loss, twice
 from regard.training.distillation import distillation_loss
 from regard.training.loss import Loss, sequence_loss
 from regard.training.numerics import autocast
@@ -47,12 +48,19 @@ class Objective:
             yield loss
 
     def _flops(self, model: nn.Module, batch: Batch) -> int:
-        """The student's, forward and back, and its teacher's, forward."""
+        """The student's, forward and back, as often as it reads, and its teacher's, forward."""
         told = forward_flops(self.teacher, batch) if self.teacher is not None else 0
-        return training_flops(model, batch) + told
+        return self.config.readings * training_flops(model, batch) + told
 
     def _loss(self, model: nn.Module, batch: Batch, moved: Batch) -> Loss:
         config = self.config
+        if config.consistency is not None:
+            return consistency_loss(
+                model(twice(moved)),
+                batch.labels,
+                weight=config.consistency,
+                label_smoothing=config.label_smoothing,
+            )
         output = model(moved)
         # The labels stay where they are: see `sequence_loss`.
         if config.teacher is None or self.teacher is None:

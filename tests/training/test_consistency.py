@@ -1,0 +1,197 @@
+"""Two passes that should agree: the distance against its formula, its gradient, the mixture, and bugs planted in it."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny_training import FixedBatches, RandomBatches, Tiny, new_model, random_batch, recipe, run
+from torch import nn
+from torch.nn import functional
+
+from checks.making import float64
+from regard.protocol import Output
+from regard.symbols import PAD
+from regard.training import chunked_cross_entropy, consistency
+from regard.training.consistency import consistency_loss, disagreement, twice
+from regard.training.events import Step
+from regard.training.loss import sequence_loss
+from regard.training.objective import Objective
+from regard.training.state import TrainerState
+
+BATCH = random_batch(torch.Generator().manual_seed(3))
+ROWS = BATCH.labels.size(0)
+
+
+def two_passes(voices: int = 1) -> Output:
+    """Random last states of `voices` voices, each of them a first pass over the batch and a second one."""
+    generator = torch.Generator().manual_seed(voices)
+    size = (voices * 2 * ROWS, BATCH.labels.size(1), 16)
+    with float64():
+        readout = new_model(1).readout
+    return Output(torch.randn(size, generator=generator, dtype=torch.float64).requires_grad_(), readout, voices=voices)
+
+
+def by_the_formula(output: Output) -> torch.Tensor:
+    """Label by label, from whole logits, with torch's own divergence."""
+    logits = output.logits.log_softmax(-1)
+    total = torch.zeros((), dtype=torch.float64)
+    for voice in range(output.voices):
+        for row, labels in enumerate(BATCH.labels):
+            first = (2 * voice) * ROWS + row
+            for place, label in enumerate(labels):
+                if label != PAD:
+                    p, q = logits[first, place], logits[first + ROWS, place]
+                    for one, other in ((p, q), (q, p)):
+                        total = total + functional.kl_div(other, one, reduction="sum", log_target=True)
+    return total / output.voices
+
+
+def gradients(value: torch.Tensor, output: Output) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(value, [output.hidden, *output.readout.parameters()])
+
+
+def equals_the_formula(voices: int = 1) -> None:
+    """Value, and the gradients of both passes and of the readout."""
+    output = two_passes(voices)
+    ours, expected = disagreement(output, BATCH.labels), by_the_formula(output)
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+    for left, right in zip(gradients(ours, output), gradients(expected, output), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("voices", [1, 2])
+def test_it_equals_the_formula_forward_and_backward(voices):
+    equals_the_formula(voices)
+
+
+def test_it_is_the_same_a_few_rows_at_a_time(monkeypatch):
+    monkeypatch.setattr(chunked_cross_entropy, "CPU_LOGITS", 23 * 6)
+    equals_the_formula()
+
+
+def is_mixed_as_promised() -> None:
+    """The mean of both cross entropies + alpha / 4 of the distance + half of the summed penalty; nll is a mean, too."""
+    output = two_passes()
+    hidden = output.hidden.chunk(2)
+    both = [sequence_loss(output._replace(hidden=part), BATCH.labels, label_smoothing=0.1) for part in hidden]
+    penalised = output._replace(penalty=torch.tensor(7.0, dtype=torch.float64))
+    loss = consistency_loss(penalised, BATCH.labels, weight=3.0, label_smoothing=0.1)
+    expected = (both[0].total + both[1].total) / 2 + 0.75 * by_the_formula(output) + 3.5
+    torch.testing.assert_close(loss.total, expected)
+    torch.testing.assert_close(loss.nll, (both[0].nll + both[1].nll) / 2)
+    assert loss.num_tokens == BATCH.num_target_tokens
+
+
+def test_both_passes_and_their_distance_are_mixed():
+    is_mixed_as_promised()
+
+
+def test_every_example_is_there_twice_and_the_batch_in_its_order():
+    doubled = twice(BATCH)
+    for one, two in zip(BATCH, doubled, strict=True):
+        assert torch.equal(two[:ROWS], one)
+        assert torch.equal(two[ROWS:], one)
+
+
+def losses(settings: dict[str, object], *, dropout: float) -> tuple[list[float], nn.Module]:
+    model = new_model(1, dropout=dropout)
+    events = run(model, RandomBatches(), recipe(**({"steps": 8} | settings)))
+    return [event.loss for event in events if isinstance(event, Step)], model
+
+
+def test_where_nothing_is_dropped_out_training_is_as_without():
+    alone, without = losses({}, dropout=0.0)
+    paired, beside = losses({"consistency": 5.0}, dropout=0.0)
+    assert alone == pytest.approx(paired, rel=1e-5)
+    for left, right in zip(without.parameters(), beside.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def distance_of_a_trained_model(weight: float | None) -> float:
+    model = new_model(1, dropout=0.3)
+    run(model, FixedBatches(BATCH), recipe(steps=200, consistency=weight))
+    torch.manual_seed(5)
+    with torch.no_grad():
+        apart = [disagreement(model.train()(twice(BATCH)), BATCH.labels) for _ in range(20)]
+    return float(torch.stack(apart).mean())
+
+
+def test_who_pays_for_it_disagrees_less():
+    assert distance_of_a_trained_model(5.0) < 0.6 * distance_of_a_trained_model(None)
+
+
+def counted_flops(weight: float | None) -> int:
+    class Counting(Tiny):
+        def flops(self, batch):
+            return 100 * batch.num_target_tokens
+
+    config, model = recipe(consistency=weight), Counting()
+    now = TrainerState(model, config).position
+    list(Objective(config).losses(model, BATCH, now))
+    return now.flops
+
+
+def test_two_readings_cost_twice():
+    assert counted_flops(5.0) == 2 * counted_flops(None) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher": {"folder": "t"}}, "neither teacher nor reward"),
+        ({"reward": {}, "start_from": "m", "label_smoothing": 0.0}, "neither teacher nor reward"),
+        ({"consistency": 0.0}, "greater than 0"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        recipe(**({"steps": 1, "consistency": 5.0} | settings))
+
+
+def _one_way(right):
+    def wrong(p, q):
+        return (p.softmax(-1) * (p.log_softmax(-1) - q.log_softmax(-1))).sum(-1) * 2
+
+    return wrong
+
+
+def _of_all_places(right):
+    return lambda output, labels: right(output, labels.clamp(min=1))
+
+
+def _second_detached(right):
+    return lambda one, other, weight, bias: right(one, other.detach(), weight, bias)
+
+
+def _whole_penalty(right):
+    def wrong(output, labels, **settings):
+        doubled = None if output.penalty is None else 2 * output.penalty
+        return right(output._replace(penalty=doubled), labels, **settings)
+
+    return wrong
+
+
+def _unhalved(right):
+    return lambda output, labels, *, weight, label_smoothing: right(
+        output, labels, weight=2 * weight, label_smoothing=label_smoothing
+    )
+
+
+BUGS = {
+    "one direction twice": ("jeffreys_divergence_of_logits", _one_way, equals_the_formula),
+    "padding must agree, too": ("disagreement", _of_all_places, equals_the_formula),
+    "the second pass learns nothing": ("_disagreement", _second_detached, equals_the_formula),
+    "the penalty counts twice": ("consistency_loss", _whole_penalty, is_mixed_as_promised),
+    "half the distance": ("consistency_loss", _unhalved, is_mixed_as_promised),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_seen(bug, monkeypatch):
+    name, change, check = BUGS[bug]
+    wrong = change(getattr(consistency, name))
+    monkeypatch.setattr(consistency, name, wrong)
+    if name in globals():
+        monkeypatch.setitem(globals(), name, wrong)
+    with pytest.raises(AssertionError):
+        check()
