@@ -38,7 +38,6 @@ class Position:
     split_above: int | None = None
     evaluated_step: int = 0
     best_score: float | None = None
-    best_step: int = 0
     evaluations_since_best: int = 0
     reductions: int = 0
     evaluations_since_reduction: int = 0
@@ -137,7 +136,7 @@ class TrainerState:
         # A score of NaN is never better.
         improved = score == score and (now.best_score is None or sign * score > sign * now.best_score)
         if improved:
-            now.best_score, now.best_step = score, now.step
+            now.best_score = score
             now.evaluations_since_best = now.evaluations_since_reduction = 0
             return True
         now.evaluations_since_best += 1
