@@ -137,10 +137,13 @@ def test_what_is_drawn_belongs_to_the_sentence_and_not_to_its_neighbours():
     whole = batch_of(REFERENCE, [B], [A, A])
     together = list(weighted_batches(model, whole, config, seed=9))
     alone = list(weighted_batches(model, Batch(whole.source[1:2], whole.target[1:2], whole.rows[1:2]), config, seed=9))
-    for (many, weights), (one, weight) in zip(together, alone, strict=True):
-        length = one.target.size(1)
-        assert torch.equal(many.target[1, :length], one.target[0]) or many is whole
-        torch.testing.assert_close(weights[1], weight[0])
+    assert together[0][0] is whole
+    (many, weights), (one, weight) = together[1], alone[1]
+    mine = many.rows == whole.rows[1]
+    assert mine.sum() == one.rows.numel() == 4
+    assert torch.equal(many.source[mine], whole.source[1:2].expand(4, -1))
+    assert torch.equal(many.target[mine, : one.target.size(1)], one.target)
+    torch.testing.assert_close(weights[mine], weight)
 
 
 def test_the_model_draws_without_dropout_and_then_trains_on():

@@ -110,7 +110,9 @@ class TrainingConfig(Config):
 
     @property
     def readings(self) -> int:
-        """How often a step reads each of its examples."""
+        """How many rows at once are made of each example."""
+        if self.reward is not None:
+            return self.reward.samples
         return 1 if self.consistency is None else 2
 
     @property

@@ -31,7 +31,7 @@ def weighted_batches(
 ) -> Iterator[tuple[Batch, Float[Tensor, " batch"]]]:
     """Batches, with a weight for every sentence, whose weighted cross entropies add up to the mixed objective.
 
-    First the real targets, weighted by `likelihood`. Then sample by sample: y_n of N, drawn for every sentence, has
+    First the real targets, weighted by `likelihood`. Then all samples at once: y_n of N, drawn for every sentence, has
     the weight (r_n - mean r of the other N - 1) / N, where the reward r is GLEU over tokens. As the others do not
     depend on y_n, that is an unbiased estimate of the gradient of -E[r] (Williams 1992). What is drawn depends on
     the weights, `seed` and the rows of the batch alone.
@@ -42,10 +42,10 @@ def weighted_batches(
     device = batch.source.device
     yield batch, torch.full((batch.source.size(0),), config.likelihood, device=device)
     samples = _draw(model, batch, num=config.samples, seed=seed)
-    weights = torch.tensor(_advantages(batch, samples), device=device) / config.samples
-    for number in range(config.samples):
-        target = _padded([sentence[number] for sentence in samples]).to(device)
-        yield Batch(batch.source, target, batch.rows), weights[:, number]
+    drawn = _padded([sample for sentence in samples for sample in sentence]).to(device)
+    rows = None if batch.rows is None else batch.rows.repeat_interleave(config.samples)
+    weights = torch.tensor(_advantages(batch, samples), device=device).flatten() / config.samples
+    yield Batch(batch.source.repeat_interleave(config.samples, 0), drawn, rows), weights
 
 
 def _draw(model: nn.Module, batch: Batch, *, num: int, seed: int) -> list[list[list[int]]]:
