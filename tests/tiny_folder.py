@@ -10,6 +10,7 @@ from regard.data.tokenizer import TokenizerConfig, learn
 from regard.decoding.search import SearchConfig
 from regard.models import convs2s, family, seq2seq, transformer
 from regard.protocol import Dimensions
+from regard.symbols import UNK
 
 TEXTS = [
     "the cat sees the dog",
@@ -33,6 +34,7 @@ def save_tiny(
     seed: int = 0,
     words: Vocabularies | None = None,
     search: SearchConfig | None = None,
+    unknown: float = 0.0,
     **settings: object,
 ) -> Path:
     words = words or vocabularies()
@@ -55,6 +57,8 @@ def save_tiny(
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter.detach(), std=0.8)
+    if unknown:  # what is added to the logit of the word that stands for all others
+        model.readout.bias.data[UNK] += unknown
     search = search or SearchConfig(beam_size=3, max_length_extra=4)
     save_model(folder, model, config=config, vocabularies=words, search=search)
     return folder

@@ -108,7 +108,7 @@ def test_options_reach_the_search(run, folder):
 
 
 def test_unknown_words_can_be_replaced(run, tmp_path):
-    words = save_tiny(tmp_path / "words", words=vocabularies(shared=False))
+    words = save_tiny(tmp_path / "words", words=vocabularies(shared=False), unknown=5.0)
     lines = ["the dogs play", "cat cat cat house", "snow in the dog"]
     assert any("<unk>" in line for line in run("translate", *lines, model=words)[1])
     code, out, _ = run("translate", "--replace-unk", "--alignment", *lines, model=words)

@@ -47,7 +47,7 @@ def test_each_unknown_word_gets_its_own():
 
 
 def test_from_pairs_to_a_translation_in_which_nothing_is_unknown(tmp_path, capsys):
-    model = str(save_tiny(tmp_path / "words", words=vocabularies(shared=False)))
+    model = str(save_tiny(tmp_path / "words", words=vocabularies(shared=False), unknown=5.0))
     source, target = "a dog house the cat sees Haus the", "ein Hund Haus die Katze sieht Emu"  # "Emu" is unknown
     (tmp_path / "pairs.tsv").write_text(f"{source}\t{target}\n" * 3)
     assert run(["score", "-m", model, str(tmp_path / "pairs.tsv"), "--dictionary", str(tmp_path / "words.tsv")]) == 0
