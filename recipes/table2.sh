@@ -20,4 +20,4 @@ mkdir -p "table2-$target"
 cd "table2-$target"
 # shellcheck disable=SC2086  # no path of this repository has a space: one word a recipe
 exec regard compare $recipes data.root="$folder" data.target="$target" "$@" -o runs/table2 --minutes "$minutes" \
-  --ensemble transformer,convs2s,lstm_multiplicative --plot bleu.svg --markdown
+  --ensemble transformer,convs2s,lstm_additive --plot bleu.svg --markdown
