@@ -55,7 +55,7 @@ def plain_score(score: Score, query: Tensor, key: Tensor) -> Tensor:
     if isinstance(score, DotProduct):
         return query.dot(key)
     if isinstance(score, Multiplicative):
-        return query @ score.key_weight.weight @ key
+        return query @ score.key_weight.weight @ key / math.sqrt(len(query))
     assert isinstance(score, Additive)
     return score.energy.weight[0] @ torch.tanh(score.key_weight.weight @ key + score.query_weight.weight @ query)
 
