@@ -101,21 +101,16 @@ class ScaledDotProduct(DotProduct):
 
 
 class Multiplicative(Score):
-    """e_i = s . W h_i with W in R^(d2 x d1) (Luong et al. 2015, eq. 8 "general").
-
-    W is `key_weight` / sqrt(d2). Adam moves every weight by one and the same step: of a W that is learnt as it is, the
-    scores of a few hundred components outrun all else, and attention is sharp before it is right.
-    """
+    """e_i = s . W h_i with W = `key_weight` / sqrt(d2) in R^(d2 x d1) (Luong et al. 2015, eq. 8 "general")."""
 
     def __init__(self, query_size: int, key_size: int) -> None:
         super().__init__()
         self.scale = 1.0
-        self._shrink = 1 / math.sqrt(query_size)
         self.key_weight = nn.Linear(key_size, query_size, bias=False)
 
     def project_keys(self, keys: Tensor) -> Tensor:
-        """W h_i, once a memory."""
-        projected: Tensor = self.key_weight(keys) * self._shrink
+        """W h_i, once a memory. Were W learnt as it is, Adam's steps would make attention sharp before it is right."""
+        projected: Tensor = self.key_weight(keys) / math.sqrt(self.key_weight.out_features)
         return projected
 
     def key_flops(self, num_keys: int) -> int:
