@@ -1,7 +1,7 @@
 """Two passes over a batch, with different units dropped out, should say the same (R-Drop, Liang et al. 2021).
 
-Dropout trains many thinned networks and uses their mean. What they disagree in is what they made up: with few examples
-and many epochs, paying for the disagreement gives more than any amount of dropout.
+Dropout trains many thinned networks and uses their mean. With few examples and many epochs they come to
+disagree in what they made up; paying for that helps where more dropout does not (docs/distillation.md).
 """
 
 import torch
