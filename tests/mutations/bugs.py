@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Callable
-from inspect import getattr_static
-from typing import Any, NamedTuple
+from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +18,7 @@ from checks import models as model_checks
 from checks import oracle, search
 from checks import transformer as transformer_checks
 from checks.making import transformer_model
+from checks.planted import Bug, Change
 from regard.attention.mask import Hiding
 from regard.attention.record import AttentionRecord
 from regard.attention.score import ScaledDotProduct
@@ -28,28 +27,6 @@ from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.models import transformer
 from regard.trees import select_rows
-
-Change = Callable[[Any], Any]  # the right thing to the wrong thing
-
-
-class Bug(NamedTuple):
-    """In `place`, `name` is replaced by `change` of it; `check` must fail then."""
-
-    what: str
-    place: Any
-    name: str
-    change: Change
-    check: Callable[[Any], None]  # is given pytest's monkeypatch
-
-
-def green_then_red(bug: Bug, monkeypatch: Any) -> None:
-    """The check passes on the right code and fails by an assertion on the wrong one."""
-    with monkeypatch.context() as patch:
-        bug.check(patch)
-    with monkeypatch.context() as patch:
-        patch.setattr(bug.place, bug.name, bug.change(getattr_static(bug.place, bug.name)))
-        with pytest.raises(AssertionError):
-            bug.check(patch)
 
 
 def with_model(check: Callable[..., None]) -> Callable[[Any], None]:

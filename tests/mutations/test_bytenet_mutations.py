@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, Change, green_then_red
 from torch import Tensor
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from checks import bytenet as checks
 from checks import models as model_checks
 from checks import search
 from checks.bytenet import bytenet_model
+from checks.planted import Bug, Change, green_then_red
 from regard.layers.add_and_norm import PreNorm
 from regard.layers.dilated_convolution import DilatedConvolution
 from regard.models import bytenet

@@ -8,7 +8,7 @@ import torch
 from checks import captioner as checks
 from checks import models as model_checks
 from checks.captioner import FromTokens, captioner_model, transformer_captioner
-from mutations.bugs import Bug, green_then_red
+from checks.planted import Bug, green_then_red
 from regard.attention.hard import HardAttention
 from regard.layers import recurrent
 from regard.models import captioner

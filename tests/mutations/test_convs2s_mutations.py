@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
 from torch import Tensor
 
 import regard.decoding.beam as beam
@@ -13,6 +12,7 @@ from checks import convs2s as checks
 from checks import models as model_checks
 from checks import search
 from checks.convs2s import convs2s_model
+from checks.planted import Bug, green_then_red
 from regard.attention.attention import Attention
 from regard.attention.score import DotProduct
 from regard.layers.gated_convolution import GatedConvolution

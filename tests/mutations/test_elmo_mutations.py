@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
 from torch import Tensor, nn
 
 import regard.layers.bidirectional_lm as bidirectional_lm
 import regard.layers.projected_lstm as projected_lstm
 from checks import elmo as checks
+from checks.planted import Bug, green_then_red
 from regard.layers.bidirectional_lm import BidirectionalReader, Direction, Read
 from regard.layers.character_convolution import CharacterConvolution
 from regard.layers.highway import Highway

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red, looking_after_the_step
+from bugs import looking_after_the_step
 from torch import Tensor
 
 import regard.decoding.beam as beam
@@ -13,6 +13,7 @@ from checks import gnmt as checks
 from checks import models as model_checks
 from checks import search
 from checks.gnmt import gnmt_model
+from checks.planted import Bug, green_then_red
 from regard.attention.record import AttentionRecord
 from regard.layers.dropout import Dropout
 from regard.layers.recurrent import LayerState, Recurrent, States

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
 from torch.nn import functional
 
 import regard.layers.awd_lstm as awd_lstm
@@ -12,6 +11,7 @@ import regard.layers.recurrent as recurrent
 from checks import language_model as checks
 from checks import models as model_checks
 from checks.language_model import language_model_model
+from checks.planted import Bug, green_then_red
 from regard.layers.awd_lstm import AwdReader, LockedDropout, WeightDropped
 from regard.models import language_model
 from regard.models.language_model import LanguageModel

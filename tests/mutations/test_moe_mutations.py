@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, Change, green_then_red, plain
+from bugs import plain
 
 import regard.layers.experts as experts
 import regard.models.transformer as transformer
@@ -12,6 +12,7 @@ from checks import experts as checks
 from checks import models as model_checks
 from checks.making import transformer_model
 from checks.moe import follows_the_equations, moe_model
+from checks.planted import Bug, Change, green_then_red
 from regard.layers.experts import Chosen, Experts, NoisyTopK
 from regard.models import moe
 from regard.models.moe import Mixture

@@ -1,7 +1,9 @@
 """The tests are tested: every bug of the list is planted, and its check must go red."""
 
 import pytest
-from bugs import BUGS, green_then_red
+from bugs import BUGS
+
+from checks.planted import green_then_red
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.what)

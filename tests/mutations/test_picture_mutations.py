@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bugs import Bug, green_then_red, plain
+from bugs import plain
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +16,7 @@ import models.test_image_classifier as classifier_tests
 from checks import glimpse as checks
 from checks import pictures as picture_checks
 from checks.pictures import glimpse_model
+from checks.planted import Bug, green_then_red
 from data import test_picture_corpora as corpus_tests
 from data import test_picture_file as file_tests
 from regard.data import picture_bytes

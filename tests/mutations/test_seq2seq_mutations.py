@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, Change, green_then_red
 from torch import Tensor
 
 import regard.attention.additive as additive
@@ -14,6 +13,7 @@ from checks import models as model_checks
 from checks import recurrent as recurrent_checks
 from checks import search
 from checks import seq2seq as checks
+from checks.planted import Bug, Change, green_then_red
 from checks.seq2seq import seq2seq_model
 from regard.attention.score import DotProduct, Multiplicative
 from regard.layers.recurrent import LayerState, Recurrent, States

@@ -1,10 +1,10 @@
 """Bugs planted in the server and in what carries mark-up; the checks must notice each."""
 
 import pytest
-from bugs import Bug, green_then_red
 
 from checks import markup as markup_checks
 from checks import serving
+from checks.planted import Bug, green_then_red
 from regard.pipelines import projection
 from regard.serve import guard, interruptible, worker
 

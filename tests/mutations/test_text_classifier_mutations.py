@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from bugs import Bug, green_then_red
 from torch.nn import functional
 
 import regard.layers.pooling as pooling
 from checks import text_classifier as checks
+from checks.planted import Bug, green_then_red
 from checks.text_classifier import text_classifier_model
 from regard.attention.attention_pooling import AttentionPooling
 from regard.layers.pooling import Read

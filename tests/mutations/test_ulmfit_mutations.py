@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from bugs import Bug, green_then_red
 
 import regard.training.finetuning as finetuning
 import regard.training.optimizer as optimizer
 from checks import text_classifier as labeller_checks
 from checks import ulmfit as checks
+from checks.planted import Bug, green_then_red
 from checks.ulmfit import ulmfit_model
 from regard.layers.pooling import Read
 from regard.models import ulmfit

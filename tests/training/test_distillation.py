@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn import functional
 
 from checks.making import float64
+from checks.planted import Bug, green_then_red
 from regard.errors import UsageError
 from regard.protocol import Output
 from regard.symbols import PAD
 from regard.training import chunked_cross_entropy, distillation
-from regard.training.distillation import TeacherConfig, distillation_loss, divergence_from_teacher
+from regard.training.distillation import TeacherConfig
 from regard.training.loss import sequence_loss
 
 BATCH = random_batch(torch.Generator().manual_seed(3))
@@ -39,7 +40,7 @@ def by_the_formula(student: nn.Module, teacher: nn.Module, temperature: float) -
 def equals_the_formula(temperature: float = 2.0) -> None:
     """Value, and the gradients of all parameters."""
     student, teacher = model(1), model(2)
-    ours = divergence_from_teacher(student(BATCH), teacher(BATCH), BATCH.labels, temperature=temperature)
+    ours = distillation.divergence_from_teacher(student(BATCH), teacher(BATCH), BATCH.labels, temperature=temperature)
     expected = by_the_formula(student, teacher, temperature)
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
     parameters = list(student.parameters())
@@ -62,7 +63,7 @@ def test_it_is_the_same_a_few_rows_at_a_time(monkeypatch):
 def test_a_teacher_who_is_the_student_teaches_nothing():
     student = model(1)
     output = student(BATCH)
-    value = divergence_from_teacher(output, student(BATCH), BATCH.labels, temperature=3.0)
+    value = distillation.divergence_from_teacher(output, student(BATCH), BATCH.labels, temperature=3.0)
     assert abs(float(value.detach())) < 1e-12
     gradients = torch.autograd.grad(value, list(student.parameters()))
     assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-12
@@ -73,9 +74,9 @@ def is_mixed_as_promised() -> None:
     student, teacher = model(1), model(2)
     output = student(BATCH)._replace(penalty=torch.tensor(7.0, dtype=torch.float64))
     config = TeacherConfig(folder="t", weight=0.3, temperature=2.0)
-    loss = distillation_loss(output, BATCH, config=config, teacher=teacher, label_smoothing=0.1)
+    loss = distillation.distillation_loss(output, BATCH, config=config, teacher=teacher, label_smoothing=0.1)
     smoothed = sequence_loss(student(BATCH), BATCH.labels, label_smoothing=0.1)
-    divergence = divergence_from_teacher(output, teacher(BATCH), BATCH.labels, temperature=2.0)
+    divergence = distillation.divergence_from_teacher(output, teacher(BATCH), BATCH.labels, temperature=2.0)
     torch.testing.assert_close(loss.total, 0.7 * smoothed.total + 0.3 * divergence + 7.0)
     assert (loss.nll, loss.num_tokens) == (smoothed.nll, smoothed.num_tokens)
 
@@ -88,7 +89,9 @@ def test_temperature_keeps_the_gradient_s_size():
     student, teacher = model(1), model(2)
     norms = []
     for temperature in (10.0, 100.0, 1000.0):
-        value = divergence_from_teacher(student(BATCH), teacher(BATCH), BATCH.labels, temperature=temperature)
+        value = distillation.divergence_from_teacher(
+            student(BATCH), teacher(BATCH), BATCH.labels, temperature=temperature
+        )
         norms.append(float(torch.autograd.grad(value, student.readout.weight)[0].norm()))
     assert norms[1] == pytest.approx(norms[0], rel=0.2)
     assert norms[2] == pytest.approx(norms[1], rel=0.02)
@@ -99,7 +102,7 @@ def test_a_student_becomes_its_teacher():
     before = weights(teacher)
 
     def distance() -> float:
-        told = divergence_from_teacher(student(BATCH), teacher(BATCH), BATCH.labels, temperature=1.0)
+        told = distillation.divergence_from_teacher(student(BATCH), teacher(BATCH), BATCH.labels, temperature=1.0)
         return float(told.detach()) / BATCH.num_target_tokens
 
     first = distance()
@@ -128,7 +131,7 @@ def test_a_teacher_of_other_places_is_refused():
         teacher = Halved()
     config = TeacherConfig(folder="t")
     with pytest.raises(UsageError, match=r"same places \(6 x 2 and 6 x 5 of a batch\)"):
-        distillation_loss(model(1)(BATCH), BATCH, config=config, teacher=teacher, label_smoothing=0.0)
+        distillation.distillation_loss(model(1)(BATCH), BATCH, config=config, teacher=teacher, label_smoothing=0.0)
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -158,7 +161,7 @@ def _swapped(right):
 
 
 def _without_square(right):
-    return lambda *arguments: right(*arguments) / arguments[-1] ** 2
+    return lambda *rows, temperature, **teacher: right(*rows, temperature=temperature, **teacher) / temperature**2
 
 
 def _of_all_places(right):
@@ -186,9 +189,4 @@ BUGS = {
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_seen(bug, monkeypatch):
     name, change, check = BUGS[bug]
-    wrong = change(getattr(distillation, name))
-    monkeypatch.setattr(distillation, name, wrong)
-    if name in globals():
-        monkeypatch.setitem(globals(), name, wrong)
-    with pytest.raises(AssertionError):
-        check()
+    green_then_red(Bug(bug, distillation, name, change, lambda _: check()), monkeypatch)

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from regard.protocol import Batch, Output
 from regard.symbols import PAD
 from regard.training.chunked_cross_entropy import rows_at_a_time
 from regard.training.information import jeffreys_divergence_of_logits
 from regard.training.loss import Loss, sequence_loss
+from regard.training.recomputed import sum_of_rows
 
 
 def twice(batch: Batch) -> Batch:
@@ -46,13 +46,7 @@ def disagreement(output: Output, labels: Int[Tensor, "batch target_length"]) -> 
     passes = output.hidden.unflatten(0, (output.voices, 2, -1)).flatten(2, 3)
     first, second = passes.index_select(2, real).transpose(0, 1).flatten(1, 2)
     rows = max(1, rows_at_a_time(first, output.readout.weight.size(0)) // 2)
-    total = first.new_zeros((), dtype=torch.promote_types(first.dtype, torch.float32))
-    for one, other in zip(first.split(rows), second.split(rows), strict=True):
-        total = total + checkpoint(  # it draws nothing, so no random numbers need be kept
-            _disagreement, one, other, output.readout.weight, output.readout.bias,
-            use_reentrant=False, preserve_rng_state=False,
-        )  # fmt: skip
-    return total / output.voices
+    return sum_of_rows(_disagreement, first, second, output.readout, rows=rows) / output.voices
 
 
 def _disagreement(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -5,12 +5,13 @@ teacher's at every target position (Hinton et al. 2015; for translation Kim and 
 distillation (ibid., 3.2) needs no more than a corpus that the teacher has written: see docs/distillation.md.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from regard.config.base import Config
 from regard.errors import UsageError
@@ -19,6 +20,7 @@ from regard.symbols import PAD
 from regard.training.chunked_cross_entropy import rows_at_a_time
 from regard.training.information import kl_divergence_of_logits
 from regard.training.loss import Loss, sequence_loss
+from regard.training.recomputed import sum_of_rows
 
 
 class TeacherConfig(Config):
@@ -71,20 +73,15 @@ def divergence_from_teacher(
     hidden = student.hidden.flatten(0, 1).index_select(0, real)
     taught = teacher.hidden.detach().flatten(0, 1).index_select(0, real)
     rows = rows_at_a_time(hidden, student.readout.weight.size(0))
-    total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-    for own, theirs in zip(hidden.split(rows), taught.split(rows), strict=True):
-        total = total + checkpoint(  # it draws nothing, so no random numbers need be kept
-            _divergence, own, student.readout.weight, student.readout.bias, theirs, teacher.readout, temperature,
-            use_reentrant=False, preserve_rng_state=False,
-        )  # fmt: skip
-    return total / voices
+    term = partial(_divergence, teacher=teacher.readout, temperature=temperature)
+    return sum_of_rows(term, hidden, taught, student.readout, rows=rows) / voices
 
 
 def _divergence(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, taught: Tensor, readout: nn.Linear, temperature: float
+    hidden: Tensor, taught: Tensor, weight: Tensor, bias: Tensor | None, *, teacher: nn.Linear, temperature: float
 ) -> Tensor:
     with torch.no_grad():
-        taught = readout(taught)
+        taught = teacher(taught)
         wanted = taught.to(torch.promote_types(taught.dtype, torch.float32)) / temperature
     logits = functional.linear(hidden, weight, bias)
     said = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
