@@ -1,7 +1,8 @@
 """Checks of the server's engine: a model of known logits, searched beside others, given up, listened to."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,6 +16,14 @@ from regard.serve.settings import Settings
 from regard.serve.ticket import Ticket
 from regard.serve.worker import Lane, Worker
 from regard.symbols import EOS
+
+
+def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait so long at most."""
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.002)
 
 
 class Talker:

@@ -18,6 +18,7 @@ import uvicorn
 from libretranslatepy import LibreTranslateAPI
 
 import regard
+from checks.serving import until
 from regard.serve.app import create_app
 from regard.serve.models import Models, Place
 from regard.serve.run import free_port, make_server
@@ -35,19 +36,12 @@ def granian(app, settings):
     server, loop = make_server(app, settings, port), asyncio.new_event_loop()
     thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
     thread.start()
-    until(lambda: is_open(port))
+    until(lambda: is_open(port), 60)
     yield port
     loop.call_soon_threadsafe(server.stop)
     thread.join(20)
     assert not thread.is_alive()
     loop.close()
-
-
-def until(holds):
-    give_up = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def is_open(port):
@@ -152,7 +146,7 @@ def test_uvicorn_serves_it_too(models):
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    until(lambda: is_open(config.port))
+    until(lambda: is_open(config.port), 60)
     query = {"q": "the cat", "source": "en", "target": "de"}
     answer = httpx2.post(f"http://127.0.0.1:{config.port}/translate", data=query, timeout=60)
     server.should_exit = True
@@ -192,9 +186,9 @@ def test_the_command_serves_until_a_signal_and_finishes_what_it_began(tiny_folde
         with ThreadPoolExecutor(2) as pool:
             try:
                 running = pool.submit(httpx2.post, f"{address}/v1/translate", json={"text": "the dog"}, timeout=60)
-                until(began.exists)
+                until(began.exists, 60)
                 waiting = pool.submit(httpx2.post, f"{address}/v1/translate", json={"text": "the cat"}, timeout=60)
-                until(lambda: "regard_queue_depth 1.0" in httpx2.get(f"{address}/metrics").text)
+                until(lambda: "regard_queue_depth 1.0" in httpx2.get(f"{address}/metrics").text, 60)
                 process.send_signal(signal.SIGTERM)
                 assert waiting.result().status_code == 503
             finally:

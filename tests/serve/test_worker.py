@@ -1,11 +1,11 @@
 """The queue and its one thread: who waits, who is searched together, who is let go."""
 
 import threading
-import time
 
 import pytest
 import torch
 
+from checks.serving import until
 from regard.decoding.search import SearchConfig
 from regard.pipelines.generate import TorchEngine
 from regard.serve import worker as worker_module
@@ -63,16 +63,9 @@ def drain(generator):
             return heard, end.value
 
 
-def wait_until(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.002)
-
-
 def test_what_waits_is_searched_together_by_lane_and_length(models, worker, slow, lane):
     first = worker.search(lane, [request(models, "the cat")], Ticket(60.0))
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     other = lane._replace(config=CONFIG.model_copy(update={"beam_size": 3}))
     texts = ["the dog", "the cat sees", "a small house stands there"] * 4
     rest = [
@@ -99,7 +92,7 @@ def test_who_has_just_been_answered_is_searched_beside_those_who_waited_meanwhil
 
     (first,) = worker.search(lane, [request(models)], Ticket(60.0))
     first.add_done_callback(lambda _: threading.Timer(0.05, ask_again).start())
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     futures = worker.search(lane, [request(models)] * 3, Ticket(60.0))
     slow.may_go.set()
     for future in futures:
@@ -111,7 +104,7 @@ def test_who_has_just_been_answered_is_searched_beside_those_who_waited_meanwhil
 def test_a_batch_keeps_to_its_budget(models, worker, slow, lane, monkeypatch):
     monkeypatch.setattr(worker_module, "MAX_POSITIONS", 40)
     worker.search(lane, [request(models)], Ticket(60.0))
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     futures = worker.search(lane, [request(models, "the cat")] * 20, Ticket(60.0))
     slow.may_go.set()
     for future in futures:
@@ -124,19 +117,19 @@ def test_a_batch_keeps_to_its_budget(models, worker, slow, lane, monkeypatch):
 def test_who_leaves_ends_its_search_with_the_next_step_and_nobody_elses(models, worker, slow, lane):
     leaver, stayer = Ticket(60.0), Ticket(60.0)
     worker.search(lane, [request(models, "a")], Ticket(60.0))
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     (gone,) = worker.search(lane, [request(models)], leaver)
     (kept,) = worker.search(lane, [request(models)], stayer)
     (waiting,) = worker.search(lane._replace(config=SearchConfig()), [request(models)], leaver)
     slow.may_go.set()
-    wait_until(lambda: slow.batches == [1, 2])
+    until(lambda: slow.batches == [1, 2])
     leaver.cancel()
     assert (
         kept.result(30)[0].tokens
         == models.get("tiny").translator.translate("the cat sees the dog", beam_size=2, max_length_extra=8)[0].ids
     )
     assert gone.done()
-    wait_until(waiting.cancelled)
+    until(waiting.cancelled)
     assert slow.batches == [1, 2]
 
 
@@ -145,12 +138,12 @@ def test_when_all_have_left_the_search_ends(models, worker, slow, lane):
     long = lane._replace(config=SearchConfig(beam_size=2, min_length=300, max_length=400, max_length_extra=400))
     prefixed = request(models)._replace(prefix=[9, 9])
     (future,) = worker.search(long, [prefixed], ticket)
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     ticket.cancel()
     slow.may_go.set()
     with pytest.raises(VoidError):
         future.result(30)
-    wait_until(lambda: worker.call(lambda: True, Ticket(60.0)).result(30))
+    until(lambda: worker.call(lambda: True, Ticket(60.0)).result(30))
     assert slow.steps <= 4
 
 
@@ -168,7 +161,7 @@ def test_too_many_are_refused_and_the_others_are_not_hurt(models, slow):
     worker = Worker(max_queue=3)
     lane = Lane("slow", TorchEngine(slow, torch.device("cpu")), CONFIG)
     first = worker.search(lane, [request(models)], Ticket(60.0))
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     waiting = worker.search(lane, [request(models)] * 3, Ticket(60.0))
     with pytest.raises(OverloadedError):
         worker.search(lane, [request(models)], Ticket(60.0))
@@ -181,7 +174,7 @@ def test_stopping_finishes_what_runs_and_refuses_what_waits(models, slow):
     worker = Worker()
     lane = Lane("slow", TorchEngine(slow, torch.device("cpu")), CONFIG)
     (running,) = worker.search(lane, [request(models)], Ticket(60.0))
-    wait_until(lambda: slow.batches == [1])
+    until(lambda: slow.batches == [1])
     (waiting,) = worker.search(lane, [request(models)], Ticket(60.0))
     stopper = threading.Thread(target=worker.stop, args=(10.0,))
     stopper.start()
