@@ -213,7 +213,8 @@ def _let_idle_threads_sleep() -> None:
     """OpenMP reads this when torch is loaded. By default its threads spin while they wait for each other.
 
     On a machine that does anything else besides, a spinning thread keeps its sibling from the processor: training
-    on two threads beside one busy process made 1,000 tokens a second, and 4,000 with threads that sleep.
+    on two threads beside one busy process made 1,700 tokens a second, and 3,250 with threads that sleep. Whoever
+    has the machine to himself sets the variable to `active`: 5,400 instead of 3,400 (docs/results.md).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
