@@ -13,7 +13,7 @@ from regard.errors import ModelError
 from regard.training.config import Every, TrainingConfig
 from regard.training.events import Event
 from regard.training.loop import train
-from regard.training.optimizer import SGD, AdamW
+from regard.training.optimizer import SGD, AdamW, Muon
 from regard.training.schedule import Constant, Cosine, Noam, Plateau
 from regard.training.state import TrainerState
 
@@ -30,6 +30,7 @@ CONFIGS = {
     "accumulation": recipe(**EVERYTHING, accumulate=2, precision="bf16"),
     "adamw and cosine": recipe(steps=NUM_STEPS, optimizer=AdamW(), schedule=Cosine(warmup=2)),
     "two readings": recipe(steps=NUM_STEPS, consistency=5.0, precision="bf16"),
+    "muon": recipe(steps=NUM_STEPS, optimizer=Muon(), precision="bf16"),
     "momentum": recipe(steps=NUM_STEPS, optimizer=SGD(momentum=0.9, nesterov=True), schedule=Constant()),
     "plain descent": recipe(steps=NUM_STEPS, optimizer=SGD()),
     "epochs": recipe(steps=None, epochs=3, schedule=Noam(size=16, warmup=4), evaluate_every=Every(epochs=1)),

@@ -24,7 +24,7 @@ from regard.training.config import Every
 from regard.training.events import Evaluated, Finished, Improved, Skipped, Step
 from regard.training.loop import train, validation_loss
 from regard.training.loss import sequence_loss
-from regard.training.optimizer import SGD, AdamW
+from regard.training.optimizer import SGD, AdamW, Muon
 from regard.training.schedule import Constant, Linear, Plateau, learning_rate
 from regard.training.state import TrainerState
 
@@ -422,6 +422,8 @@ def test_validation_loss_does_not_depend_on_the_batches():
     [
         (SGD(momentum=0.9), AdamW(), "keeps `momentum_buffer`, for which AdamW has no use"),
         (AdamW(), SGD(momentum=0.9), "keeps `.*`, for which SGD has no use"),
+        (Muon(), AdamW(), "keeps `momentum_buffer`, for which AdamW has no use"),
+        (Muon(), SGD(momentum=0.9), "keeps `.*`, for which SGD has no use"),
     ],
 )
 def test_the_state_of_another_optimizer_is_refused(before, after, message):

@@ -12,7 +12,7 @@ from regard.errors import ModelError
 from regard.training.average import MovingAverage
 from regard.training.config import TrainingConfig
 from regard.training.numerics import resolve_precision
-from regard.training.optimizer import build_optimizer
+from regard.training.optimizer import Together, build_optimizer
 from regard.training.schedule import Plateau
 
 
@@ -110,7 +110,9 @@ class TrainerState:
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = {name: parameter for parameter, name in self._names.items()}
-        kept = {"momentum_buffer"} if isinstance(self.optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
+        kept = set() if isinstance(self.optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
+        if isinstance(self.optimizer, torch.optim.SGD | Together):
+            kept.add("momentum_buffer")
         self.optimizer.state.clear()
         for key, tensor in tensors.items():
             if not key.startswith("optimizer."):
