@@ -42,6 +42,17 @@ def test_json_is_one_object_with_every_fact_and_check(capsys):
     assert all(check["passed"] for check in report["checks"])
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("passive", "sleep"), ("ACTIVE", "spin"), ("", "as OpenMP has it"), (None, "as OpenMP has it")],
+)
+def test_how_threads_wait_is_what_openmp_was_told(monkeypatch, policy, expected):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    assert str(look_around({}).processor["waiting threads"]).startswith(expected)
+
+
 def test_a_failed_check_exits_1_and_the_others_still_run(capsys, monkeypatch):
     def broken(device):
         raise RuntimeError("no kernel image\nis available")

@@ -28,6 +28,11 @@ PACKAGES = (
 
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16", "svebf16")
 
+_WAITING = {
+    "passive": "sleep (OMP_WAIT_POLICY=active: spin, faster on a machine with nothing else to do)",
+    "active": "spin (OMP_WAIT_POLICY=passive: sleep, faster beside other work)",
+}
+
 
 class Environment(NamedTuple):
     """Facts by name. Memory and disk are in bytes, None where the system does not say."""
@@ -62,6 +67,7 @@ def _processor() -> dict[str, str | int | bool]:
         "cores": available_cores(),
         "cores of the machine": os.cpu_count() or 1,
         "torch threads": torch.get_num_threads(),
+        "waiting threads": _WAITING.get(os.environ.get("OMP_WAIT_POLICY", "").lower(), "as OpenMP has it"),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "bfloat16 instructions": ", ".join(flag for flag in _BF16_FLAGS if flag in flags) or "none",
         "bfloat16 in hardware": has_bfloat16(torch.device("cpu")),
