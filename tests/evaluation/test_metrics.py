@@ -57,7 +57,7 @@ def test_nothing_to_evaluate_is_an_error_and_not_a_zero():
         evaluate(["bleu"], ["a"], [("a",), ("b",)])
 
 
-@pytest.mark.parametrize("metric", ["wer", "per", "bleu", "bleu:none"])
+@pytest.mark.parametrize("metric", ["wer", "per", "bleu", "bleu:none", "gleu"])
 def test_bootstrap_finds_a_real_difference_and_no_imagined_one(metric):
     draw = random.Random(1)
     truth = [" ".join(draw.choice("abcdefgh") for _ in range(8)) for _ in range(150)]

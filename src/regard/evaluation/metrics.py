@@ -66,13 +66,18 @@ def _sacrebleu(name: str, hypotheses: Sequence[str], references: References) -> 
     return Metric(name, value, str(metric.get_signature()), higher_is_better=True)
 
 
-def mean_gleu(hypotheses: Sequence[str], references: References) -> Metric:
-    """Mean of sentence GLEU (Wu et al. 2016, 3.5) with the nearest reference, over sacreBLEU's 13a tokens."""
+def gleu_values(hypotheses: Sequence[str], references: References) -> list[float]:
+    """Sentence GLEU (Wu et al. 2016, 3.5) of every item with its nearest reference, over sacreBLEU's 13a tokens."""
     split = Tokenizer13a()  # type: ignore[no-untyped-call]
-    values = [
+    return [
         max(sentence_gleu(split(hypothesis).split(), split(reference).split()) for reference in accepted)
         for hypothesis, accepted in zip(hypotheses, references, strict=True)
     ]
+
+
+def mean_gleu(hypotheses: Sequence[str], references: References) -> Metric:
+    """Mean of `gleu_values`, in per cent."""
+    values = gleu_values(hypotheses, references)
     return Metric("gleu", 100 * sum(values) / len(values), "unit:item|tok:13a|refs:nearest", higher_is_better=True)
 
 

@@ -14,6 +14,7 @@ from regard.evaluation.metrics import (
     References,
     caption_values,
     character_errors,
+    gleu_values,
     phoneme_errors,
     reference_streams,
     sacrebleu_metric,
@@ -25,8 +26,10 @@ def _right(hypotheses: Sequence[str], references: References) -> list[tuple[int,
     return [(total - wrong, total) for wrong, total in word_errors(hypotheses, references)]
 
 
-def _values_of_one(name: str, hypotheses: Sequence[str], references: References) -> list[tuple[float, int]]:
-    return [(value, 1) for value in caption_values(name, hypotheses, references)]
+def _out_of_one(
+    values: Callable[[Sequence[str], References], list[float]], hypotheses: Sequence[str], references: References
+) -> list[tuple[float, int]]:
+    return [(value, 1) for value in values(hypotheses, references)]
 
 
 # What a corpus's value is made of: sum of the first numbers over sum of the second, the items being summed.
@@ -35,7 +38,8 @@ _RATIOS: dict[str, Callable[[Sequence[str], References], Sequence[tuple[float, i
     "per": phoneme_errors,
     "cer": character_errors,
     "accuracy": _right,
-    **{name: partial(_values_of_one, name) for name in ITEM_METRICS},
+    "gleu": partial(_out_of_one, gleu_values),
+    **{name: partial(_out_of_one, partial(caption_values, name)) for name in ITEM_METRICS},
 }
 TESTED = (*SACREBLEU_METRICS, *_RATIOS)
 
