@@ -423,6 +423,8 @@ def test_validation_loss_does_not_depend_on_the_batches():
         (SGD(momentum=0.9), AdamW(), "keeps `momentum_buffer`, for which AdamW has no use"),
         (AdamW(), SGD(momentum=0.9), "keeps `.*`, for which SGD has no use"),
         (Muon(), AdamW(), "keeps `momentum_buffer`, for which AdamW has no use"),
+        (AdamW(), Muon(), "keeps `.*`, for which Muon has no use"),
+        (SGD(momentum=0.9), Muon(), "keeps `momentum_buffer`, for which AdamW has no use"),
         (Muon(), SGD(momentum=0.9), "keeps `.*`, for which SGD has no use"),
     ],
 )

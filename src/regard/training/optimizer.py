@@ -73,7 +73,7 @@ class Together:
     """Several optimizers as one: their groups in one list, what they keep of each parameter in one `state`."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
-        self._parts = parts
+        self.parts = parts
         self.param_groups = [group for part in parts for group in part.param_groups]
         self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
         for part in parts:
@@ -81,12 +81,12 @@ class Together:
 
     def step(self) -> None:
         """Move the parameters of all parts."""
-        for part in self._parts:
+        for part in self.parts:
             part.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parts."""
-        for part in self._parts:
+        for part in self.parts:
             part.zero_grad(set_to_none=set_to_none)
 
 

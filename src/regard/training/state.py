@@ -110,24 +110,25 @@ class TrainerState:
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = {name: parameter for parameter, name in self._names.items()}
-        kept = set() if isinstance(self.optimizer, torch.optim.SGD) else {"step", "exp_avg", "exp_avg_sq"}
-        if isinstance(self.optimizer, torch.optim.SGD | Together):
-            kept.add("momentum_buffer")
+        parts = self.optimizer.parts if isinstance(self.optimizer, Together) else (self.optimizer,)
+        owners = {parameter: part for part in parts for group in part.param_groups for parameter in group["params"]}
         self.optimizer.state.clear()
         for key, tensor in tensors.items():
             if not key.startswith("optimizer."):
                 continue
             _, quantity, name = key.split(".", 2)
-            if quantity not in kept:
-                raise ModelError(
-                    f"the saved optimizer keeps `{quantity}`, for which {type(self.optimizer).__name__} has no use; "
-                    "resume with the `training.optimizer` that the run was started with"
-                )
             parameter = parameters.get(name)
-            if parameter is None or tensor.shape not in (parameter.shape, ()):
+            if parameter is None or parameter not in owners or tensor.shape not in (parameter.shape, ()):
                 raise ModelError(
                     f"the saved optimizer holds `{quantity}` of shape {tuple(tensor.shape)} for a parameter `{name}` "
                     "that this model does not have; resume with the recipe that the run was started with"
+                )
+            owner = owners[parameter]
+            adaptive = isinstance(owner, torch.optim.Adam | torch.optim.AdamW)
+            if quantity not in ({"step", "exp_avg", "exp_avg_sq"} if adaptive else {"momentum_buffer"}):
+                raise ModelError(
+                    f"the saved optimizer keeps `{quantity}`, for which {type(owner).__name__} has no use; "
+                    "resume with the `training.optimizer` that the run was started with"
                 )
             self.optimizer.state[parameter][quantity] = tensor.to(parameter.device, copy=True)
 
