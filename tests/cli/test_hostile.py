@@ -149,9 +149,9 @@ def test_a_dash_is_standard_input_and_output(told, folder):
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
         (["--baseline", "nix.txt"], 3, "nix.txt: there is no such file"),
         (
-            ["--baseline", "output.txt", "--metric", "bleu,gleu,f1"],
+            ["--baseline", "output.txt", "--metric", "bleu,tag_accuracy,f1"],
             2,
-            "--baseline: no paired test for the metric gleu, f1; ",
+            "--baseline: no paired test for the metric tag_accuracy, f1; ",
         ),
         (["--output", "test.tsv/x"], 1, "test.tsv/x: it cannot be written: "),
     ],
