@@ -6,6 +6,7 @@ from torch.nn import functional
 from regard.protocol import Output
 from regard.symbols import PAD
 from regard.training.chunked_cross_entropy import linear_cross_entropy
+from regard.training.information import jeffreys_divergence_of_logits
 from regard.training.loss import sequence_loss
 
 ROWS, SIZE, VOCABULARY = 13, 6, 11
@@ -65,6 +66,30 @@ def test_its_gradient_is_that_of_finite_differences(bias):
         )
 
     assert torch.autograd.gradcheck(total, (hidden, weight, offset) if bias else (hidden, weight))
+
+
+def test_with_disagreement_its_gradient_is_that_of_finite_differences():
+    hidden, weight, offset, labels = parts()
+
+    def total(*tensors):
+        settings = {"label_smoothing": 0.1, "disagreement": 0.7, "chunk_rows": 5}
+        return linear_cross_entropy(tensors[0][1:], *tensors[1:], labels[1:], **settings).total
+
+    assert torch.autograd.gradcheck(total, (hidden, weight, offset))
+
+
+def test_disagreement_is_the_divergence_of_every_other_row_from_the_next():
+    hidden, weight, offset, labels = (tensor.detach() for tensor in parts())
+    logits = functional.linear(hidden[1:], weight, offset)
+    expected = jeffreys_divergence_of_logits(logits[::2], logits[1::2]).sum()
+    found = [linear_cross_entropy(hidden[1:], weight, offset, labels[1:], disagreement=d).total for d in (0.0, 0.7)]
+    torch.testing.assert_close(found[1] - found[0], 0.7 * expected)
+
+
+def test_an_odd_row_has_no_double():
+    hidden, weight, offset, labels = parts()
+    with pytest.raises(ValueError, match="even number of rows, but there are 13"):
+        linear_cross_entropy(hidden, weight, offset, labels, disagreement=0.7)
 
 
 def test_the_chunk_size_does_not_matter():

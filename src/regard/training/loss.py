@@ -28,13 +28,15 @@ def sequence_loss(
     *,
     label_smoothing: float = 0.0,
     weights: Float[Tensor, " batch"] | None = None,
+    disagreement: float = 0.0,
 ) -> Loss:
     """Cross entropy of all labels that are not `PAD`: sum of (1 - e) nll + e mean over the vocabulary of -log p.
 
     That is torch's convention of label smoothing e; tensor2tensor's and fairseq's spread e over the other
     V - 1 tokens only. `labels` may stay on the CPU while the output is on a GPU, which spares the GPU a wait.
     A batch without any label gives 0, not NaN. With `weights`, sentence b counts weights[b] times in `total`.
-    Of a model with several voices it is their mean.
+    With `disagreement` places 2i and 2i + 1 are two passes over one label, and `total` grows by so many times
+    KL(p || q) + KL(q || p) of every such pair. Of a model with several voices it is their mean.
     """
     voices = output.voices
     if voices > 1:
@@ -55,6 +57,7 @@ def sequence_loss(
         flat.to(hidden.device, non_blocking=True),
         label_smoothing=label_smoothing,
         row_weights=row_weights,
+        disagreement=disagreement,
     )
     if voices > 1:
         total, nll = total / voices, nll / voices
