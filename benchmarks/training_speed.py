@@ -2,6 +2,7 @@
 
 python benchmarks/training_speed.py                                        # small Transformer, one thread
 python benchmarks/training_speed.py --shape base --threads 2 --tricks none
+python benchmarks/training_speed.py --tricks none --no-plain --steps 300 --preload libtcmalloc_minimal.so.4
 python benchmarks/training_speed.py --peer "hf=python hf_train.py --bf16 --attn eager --steps 8"
 
 The limit is what remains if a step were nothing but its matrix products in float32: no float32 toolkit passes it.
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--tricks", choices=["each", "none"], default="each", help="switch each off in its turn")
     parser.add_argument("--no-plain", action="store_true", help="without the plain torch loops: regard and peers alone")
+    parser.add_argument("--preload", metavar="LIBRARY", help="regard once more with another memory allocator")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--worker", choices=["regard", "plain", "products"], help=argparse.SUPPRESS)
     parser.add_argument("--without", default="", help=argparse.SUPPRESS)
@@ -84,6 +86,8 @@ def _jobs(options: argparse.Namespace) -> dict[str, list[str]]:
     if options.tricks == "each":
         jobs |= {f"regard without {trick}": worker("regard", trick) for trick in TRICKS}
         jobs["regard without any of them"] = worker("regard", *TRICKS)
+    if options.preload:
+        jobs[f"regard with {options.preload}"] = ["env", f"LD_PRELOAD={options.preload}", *worker("regard")]
     for peer in options.peer:
         name, _, command = peer.partition("=")
         jobs[name] = shlex.split(command)

@@ -1,3 +1,4 @@
+import ctypes.util
 import json
 import math
 
@@ -6,6 +7,7 @@ import torch
 
 import regard.pipelines.self_test
 from regard.cli.main import run
+from regard.pipelines import environment
 from regard.pipelines.environment import look_around
 from regard.pipelines.self_test import self_test
 
@@ -51,6 +53,27 @@ def test_how_threads_wait_is_what_openmp_was_told(monkeypatch, policy, expected)
     if policy is not None:
         monkeypatch.setenv("OMP_WAIT_POLICY", policy)
     assert str(look_around({}).processor["waiting threads"]).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "installed", "expected"),
+    [
+        ("7f r-xp 00 08:01 5 /usr/lib/libtcmalloc_minimal.so.4.5.10", None, "tcmalloc_minimal"),
+        ("7f r-xp 00 08:01 5 /usr/lib/libjemalloc.so.2", "libtcmalloc_minimal.so.4", "jemalloc"),
+        ("7f r-xp 00 08:01 5 /usr/lib/libc.so.6", "libtcmalloc_minimal.so.4", "LD_PRELOAD=libtcmalloc_minimal.so.4)"),
+        ("7f r-xp 00 08:01 5 /usr/lib/libc.so.6", None, "Debian's libtcmalloc-minimal4)"),
+    ],
+    ids=["tcmalloc in use", "jemalloc in use", "tcmalloc at hand", "none"],
+)
+def test_who_hands_out_memory_and_who_would_be_faster(loaded, installed, expected, tmp_path, monkeypatch):
+    maps = tmp_path / "maps"
+    maps.write_text(f"55 r-xp 00 08:01 4 /usr/bin/python3\n{loaded}\n")
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: installed)
+    assert environment._allocator(maps).endswith(expected)
+
+
+def test_a_system_that_does_not_tell_its_libraries_has_its_own_allocator(tmp_path):
+    assert environment._allocator(tmp_path / "maps") == "the system's"
 
 
 def test_a_failed_check_exits_1_and_the_others_still_run(capsys, monkeypatch):

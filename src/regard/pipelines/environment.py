@@ -1,5 +1,6 @@
 """What this machine is, as far as speed and numbers depend on it: for `regard doctor` and for bug reports."""
 
+import ctypes.util
 import os
 import platform
 import shutil
@@ -32,6 +33,9 @@ _WAITING = {
     "passive": "sleep (OMP_WAIT_POLICY=active: spin, faster on a machine with nothing else to do)",
     "active": "spin (OMP_WAIT_POLICY=passive: sleep, faster beside other work)",
 }
+
+# Each keeps large free blocks by size, where glibc walks through a list of them; the fastest in training first.
+_ALLOCATORS = ("tcmalloc", "tcmalloc_minimal", "jemalloc", "mimalloc")
 
 
 class Environment(NamedTuple):
@@ -67,11 +71,25 @@ def _processor() -> dict[str, str | int | bool]:
         "cores": available_cores(),
         "cores of the machine": os.cpu_count() or 1,
         "torch threads": torch.get_num_threads(),
+        "memory allocator": _allocator(),
         "waiting threads": _WAITING.get(os.environ.get("OMP_WAIT_POLICY", "").lower(), "as OpenMP has it"),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "bfloat16 instructions": ", ".join(flag for flag in _BF16_FLAGS if flag in flags) or "none",
         "bfloat16 in hardware": has_bfloat16(torch.device("cpu")),
     }
+
+
+def _allocator(maps: Path = Path("/proc/self/maps")) -> str:
+    """Who hands out main memory, and who would be faster at it."""
+    if not maps.exists():
+        return "the system's"
+    loaded = maps.read_text(encoding="utf-8", errors="replace")
+    for name in _ALLOCATORS:
+        if f"/lib{name}.so" in loaded:
+            return name
+    installed = ctypes.util.find_library("tcmalloc_minimal") or ctypes.util.find_library("tcmalloc")
+    how = f"LD_PRELOAD={installed}" if installed else "tcmalloc, of Debian's libtcmalloc-minimal4"
+    return f"the system's (training on a processor is a quarter faster with {how})"
 
 
 def _devices() -> list[dict[str, str | int | bool]]:
