@@ -89,7 +89,7 @@ def _allocator(maps: Path = Path("/proc/self/maps")) -> str:
             return name
     installed = ctypes.util.find_library("tcmalloc_minimal") or ctypes.util.find_library("tcmalloc")
     how = f"LD_PRELOAD={installed}" if installed else "tcmalloc, of Debian's libtcmalloc-minimal4"
-    return f"the system's (training on a processor is a quarter faster with {how})"
+    return f"the system's (in bfloat16 on a processor training is up to a quarter faster with {how})"
 
 
 def _devices() -> list[dict[str, str | int | bool]]:
