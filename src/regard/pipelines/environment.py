@@ -34,7 +34,7 @@ _WAITING = {
     "active": "spin (OMP_WAIT_POLICY=passive: sleep, faster beside other work)",
 }
 
-# Each keeps large free blocks by size, where glibc walks through a list of them; the fastest in training first.
+# Libraries that people put before the system's allocator, as they are called in a process.
 _ALLOCATORS = ("tcmalloc", "tcmalloc_minimal", "jemalloc", "mimalloc")
 
 
