@@ -59,7 +59,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return import_module("importlib.metadata").version("regard")
+        return import_module("regard.versions").version_of("regard")
     if name in _INSIDE:
         place, inner = _INSIDE[name]
         return getattr(import_module(place), inner)

@@ -1,8 +1,10 @@
 """The command: verbs are found without being imported, and every error is one sentence with its exit code."""
 
+import json
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,16 @@ def test_version_is_that_of_the_package(capsys):
 
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"regard {version('regard')}\n"
+
+
+def test_a_source_tree_that_was_never_installed_has_no_version_and_trains(toy_recipe, tmp_path, monkeypatch, capfd):
+    def missing(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("regard.versions.version", missing)
+    assert main.run(["train", str(toy_recipe), "-o", str(tmp_path / "run")]) == 0, capfd.readouterr().err
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["versions"]["regard"] == "unknown"
 
 
 def test_a_closed_pipe_is_no_error():

@@ -6,7 +6,6 @@ allocated before the names and shapes in the file are those of the model which t
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from regard.data.dataset import Vocabularies
 from regard.decoding.search import SearchConfig
 from regard.errors import ModelError, UsageError
 from regard.protocol import Dimensions, Model
+from regard.versions import version_of
 
 SEARCH = "search.json"
 README = "README.md"
@@ -68,7 +68,7 @@ def describe(
     dimensions = dimensions_of(vocabularies)
     document = _ConfigFile(
         format=FORMAT,
-        versions={"regard": version("regard"), "torch": str(torch.__version__)},
+        versions={"regard": version_of("regard"), "torch": str(torch.__version__)},
         model=config.model_dump(mode="json"),
         dimensions=dimensions._asdict(),
         card=card or Card(),

@@ -28,13 +28,13 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
 from regard.errors import UsageError, UserError
+from regard.versions import version_of
 
 USAGE = """\
 Usage: regard VERB [ARGUMENTS]
@@ -131,7 +131,7 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(USAGE.format(verbs="\n".join(lines)))
         return 0
     if arguments[0] in ("--version", "-V"):
-        sys.stdout.write(f"regard {version('regard')}\n")
+        sys.stdout.write(f"regard {version_of('regard')}\n")
         return 0
     verb, *rest = arguments
     known = verbs()

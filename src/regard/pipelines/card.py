@@ -1,13 +1,13 @@
 """What must be known of a run to repeat it: content hashes, versions, seed, machine, command."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from regard.data.dataset import DataConfig, Vocabularies, open_split
 from regard.recipe import Recipe
 from regard.training.numerics import Machine
+from regard.versions import version_of
 
 PACKAGES = ("regard", "torch", "numpy", "sentencepiece", "sacrebleu")
 
@@ -32,13 +32,7 @@ def run_card(
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    return {"python": platform.python_version(), **{package: version_of(package) for package in PACKAGES}}
 
 
 def data_fingerprints(config: DataConfig) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from regard.serve.models import Models, Place
 from regard.serve.offered import OfferedPictures
 from regard.serve.settings import Settings
 from regard.serve.worker import Worker
+from regard.versions import version_of
 
 STATIC = files("regard.serve")
 SPARE_THREADS = 8
@@ -63,7 +63,7 @@ def create_app(models: Models, settings: Settings, offered: OfferedPictures | No
 
     api = DescribedApi(
         title="regard",
-        version=version("regard"),
+        version=version_of("regard"),
         description="Attention models behind HTTP.",
         docs_url=None,  # FastAPI's own page loads its scripts from elsewhere; regard's is in `static`
         redoc_url=None,
