@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from regard.config.base import Config
 from regard.errors import UsageError
@@ -20,7 +20,6 @@ from regard.symbols import PAD
 from regard.training.chunked_cross_entropy import rows_at_a_time
 from regard.training.information import kl_divergence_of_logits
 from regard.training.loss import Loss, sequence_loss
-from regard.training.recomputed import sum_of_rows
 
 
 class TeacherConfig(Config):
@@ -73,17 +72,21 @@ def divergence_from_teacher(
     hidden = student.hidden.flatten(0, 1).index_select(0, real)
     taught = teacher.hidden.detach().flatten(0, 1).index_select(0, real)
     rows = rows_at_a_time(hidden, student.readout.weight.size(0))
-    term = partial(_divergence, teacher=teacher.readout, temperature=temperature)
-    return sum_of_rows(term, hidden, taught, student.readout, rows=rows) / voices
+    divergence = partial(_divergence, student=student.readout, teacher=teacher.readout, temperature=temperature)
+    total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    for part, taught_part in zip(hidden.split(rows), taught.split(rows), strict=True):
+        # Nothing in it is drawn at random, so there is no generator's state to keep.
+        total = total + checkpoint(divergence, part, taught_part, use_reentrant=False, preserve_rng_state=False)
+    return total / voices
 
 
 def _divergence(
-    hidden: Tensor, taught: Tensor, weight: Tensor, bias: Tensor | None, *, teacher: nn.Linear, temperature: float
+    hidden: Tensor, taught: Tensor, *, student: nn.Linear, teacher: nn.Linear, temperature: float
 ) -> Tensor:
     with torch.no_grad():
         taught = teacher(taught)
         wanted = taught.to(torch.promote_types(taught.dtype, torch.float32)) / temperature
-    logits = functional.linear(hidden, weight, bias)
+    logits = student(hidden)
     said = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     return temperature**2 * kl_divergence_of_logits(wanted, said).sum()
 
