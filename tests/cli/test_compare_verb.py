@@ -15,7 +15,7 @@ from regard.checkpoint.run_folder import read_card
 from regard.cli.main import run
 from regard.evaluation.metrics import bleu
 from regard.pipelines import fit as fit_module
-from regard.pipelines.compare import common_tests, measure, open_run, stages
+from regard.pipelines.compare import candidate_run, common_tests, measure, open_run, stages
 from regard.pipelines.fit import fit
 from regard.pipelines.translate import load
 from regard.recipe import Recipe
@@ -55,7 +55,7 @@ def test_every_system_and_the_ensemble_are_measured(runs, capsys, tmp_path):
 
 def test_what_is_in_the_table_is_what_the_model_says(runs):
     opened = [open_run(folder) for folder in runs]
-    tests = common_tests(opened)
+    tests = common_tests([candidate_run(folder) for folder in runs])
     (items,) = tests.values()
     measured = measure("both", opened, tests)
     outputs = [found.text for found in load(*runs).translate([item.source for item in items])]
@@ -82,9 +82,39 @@ def test_a_recipe_is_trained_first_and_then_taken_as_it_is(toy_recipe, tmp_path,
 
 
 def test_a_wrong_ensemble_is_told_before_anything_is_trained(toy_recipe, tmp_path, capsys):
-    words = [str(toy_recipe), "-o", str(tmp_path / "runs"), "--ensemble", "toy,typo"]
+    words = [str(toy_recipe), "data.test=[validation]", "-o", str(tmp_path / "runs"), "--ensemble", "toy,typo"]
     assert run(["compare", *words]) == 2
     assert "--ensemble toy,typo: there is no system typo; there are toy" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("second", "words", "code", "message"),
+    [
+        ({"steps: 12": "stpes: 12"}, [], 2, "stpes"),
+        ({}, ["data.test=[empty]"], 3, "the test set is empty"),
+        ({}, ["data.test=[torn]"], 3, "torn.source has 2 lines"),
+        ({}, ["data.test=[]"], 2, "the recipes share no test set"),
+        ({"[train]": "[validation]"}, [], 2, "a comparison needs the same data"),
+        ({"kind: symbols": "kind: characters"}, [], 2, "cut text into other pieces"),
+        ({}, ["data.train=[nothing]"], 3, "nothing is neither a file nor the prefix"),
+    ],
+)
+def test_what_would_only_be_told_after_training_is_told_before(
+    toy_recipe, tmp_path, capsys, second, words, code, message
+):
+    text = toy_recipe.read_text()
+    for old, new in second.items():
+        assert old in text
+        text = text.replace(old, new)
+    other = toy_recipe.with_name("second.yaml")
+    other.write_text(text)
+    for name, lines in (("empty", 0), ("torn", 2)):
+        (toy_recipe.parent / f"{name}.source").write_text("a b\n" * lines)
+        (toy_recipe.parent / f"{name}.target").write_text("b a\n" * (lines // 2))
+    settings = words if any(word.startswith("data.test") for word in words) else ["data.test=[validation]", *words]
+    assert run(["compare", str(toy_recipe), str(other), *settings, "-o", str(tmp_path / "runs")]) == code
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -93,13 +123,13 @@ def test_a_training_that_was_killed_is_one_that_failed(toy_recipe, tmp_path, cap
     monkeypatch.setattr(
         "regard.cli.compare.subprocess.Popen", lambda words, **options: started(["sh", "-c", "kill -9 $$"], **options)
     )
-    assert run(["compare", str(toy_recipe), "-o", str(tmp_path / "runs")]) == 1
+    assert run(["compare", str(toy_recipe), "data.test=[validation]", "-o", str(tmp_path / "runs")]) == 1
     assert "was not trained" in capfd.readouterr().err
 
 
 def test_a_training_that_fails_ends_the_comparison_with_its_code(toy_recipe, tmp_path, capfd):
-    words = ["compare", str(toy_recipe), "data.train=[nothing]", "-o", str(tmp_path / "runs")]
-    assert run(words) == 3
+    words = ["compare", str(toy_recipe), "data.test=[validation]", "training.start_from=nowhere"]
+    assert run([*words, "-o", str(tmp_path / "runs")]) == 4
     assert "was not trained" in capfd.readouterr().err
 
 
@@ -122,6 +152,15 @@ def test_another_tokenizer_is_another_comparison(make_run, capsys):
     other = make_run("other", "data.tokenizer={kind: characters}")
     assert run(["compare", str(one), str(other)]) == 2
     assert "cut text into other pieces" in capsys.readouterr().err
+
+
+def test_the_tokenizer_of_the_model_that_a_run_began_with_counts(make_run, capsys):
+    letters = "data.tokenizer={kind: characters}"
+    one, first = make_run("one"), make_run("first", letters)
+    second = make_run("second", letters, f"training.start_from={first / 'model'}")
+    assert run(["compare", str(one), str(second)]) == 2
+    assert "cut text into other pieces" in capsys.readouterr().err
+    assert run(["compare", str(first), str(second)]) == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from rich.table import Table
 from regard.errors import UsageError
 
 if TYPE_CHECKING:
-    from regard.pipelines.compare import Measured, Trained
+    from regard.data.corpus import TestItem
+    from regard.pipelines.compare import Measured
     from regard.show.cost import Dot
 
 EXAMPLES = """
@@ -56,9 +57,10 @@ def command(
     """Compare systems on the test sets of their recipes: BLEU with its 95 % interval, and what they cost.
 
     A recipe is trained in OUTPUT/NAME-OF-THE-RECIPE first, or taken from there if it is trained already; an
-    interrupted training goes on. All must have the same data and the same tokenizer. --published prints the table
-    of the lecture instead, with the costs computed again: days x devices x sustained operations a second; and beside
-    them the operations that the same models compute by our own count.
+    interrupted training goes on. All must have the same data and the same tokenizer; recipes, data and test sets are
+    looked at before anything is trained. --published prints the table of the lecture instead, with the costs computed
+    again: days x devices x sustained operations a second; and beside them the operations that the same models compute
+    by our own count.
     """
     forms = [form for form, wanted in zip(_FORMS, (as_markdown, as_csv, as_json), strict=True) if wanted]
     if len(forms) > 1:
@@ -70,10 +72,11 @@ def command(
             raise UsageError("--published prints a table that is there; name no systems beside it")
         lines = _published()
     else:
-        runs, code = _trained(systems or [], output, minutes, ensemble or [])
-        if code:
-            return code
-        lines = _measured(runs, ensemble or [])
+        plan = _plan(systems or [], output, minutes, ensemble or [])
+        for recipe, folder in plan.recipes.items():
+            if code := _train(recipe, folder, plan.settings):
+                return code
+        lines = _measured(plan, ensemble or [])
     _FORMS[forms[0]](lines) if forms else _print(lines)
     if plot is not None:
         _draw(lines, plot)
@@ -85,11 +88,17 @@ def _check_ending(plot: Path) -> None:
         raise UsageError(f"--plot {plot}: a picture ends in .svg, .png or .pdf")
 
 
-def _trained(
-    systems: list[str], output: Path, minutes: float | None, ensembles: list[str]
-) -> "tuple[list[Trained], int]":
-    """The finished runs, or the exit code of a training that did not finish."""
-    from regard.pipelines.compare import open_run
+class _Plan(NamedTuple):
+    """What is compared, all that can be wrong with it before anything is trained having been looked for."""
+
+    folders: list[Path]  # of all runs, in the order of the command line
+    recipes: dict[Path, Path]  # what is to be trained, and where
+    settings: list[str]
+    tests: "dict[str, list[TestItem]]"
+
+
+def _plan(systems: list[str], output: Path, minutes: float | None, ensembles: list[str]) -> _Plan:
+    from regard.pipelines.compare import candidate_recipe, candidate_run, common_tests
 
     settings = [word for word in systems if "=" in word and not Path(word).exists()]
     if minutes is not None:
@@ -107,10 +116,9 @@ def _trained(
     for members in ensembles:
         if unknown := [name for name in members.split(",") if name not in names]:
             raise UsageError(f"--ensemble {members}: there is no system {unknown[0]}; there are {', '.join(names)}")
-    for path, folder in zip(named, folders, strict=True):
-        if path in recipes and (code := _train(path, folder, settings)):
-            return [], code
-    return [open_run(folder) for folder in folders], 0
+    candidates = [candidate_recipe(path, settings) if path in recipes else candidate_run(path) for path in named]
+    to_train = {path: folder for path, folder in zip(named, folders, strict=True) if path in recipes}
+    return _Plan(folders, to_train, settings, common_tests(candidates))
 
 
 def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
@@ -130,11 +138,13 @@ def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
     return code if code >= 0 else 1  # ended by a signal, such as the one that a full memory sends
 
 
-def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
-    from regard.pipelines.compare import common_tests, measure
+def _measured(plan: _Plan, ensembles: list[str]) -> Lines:
+    from regard.pipelines.compare import check_tokenizers, measure, open_run
     from regard.show.cost import Dot
 
-    tests, by_name = common_tests(runs), {run.name: run for run in runs}
+    runs = [open_run(folder) for folder in plan.folders]
+    check_tokenizers(runs)
+    by_name = {run.name: run for run in runs}
     groups = {run.name: [run] for run in runs}
     for members in ensembles:
         names = members.split(",")
@@ -142,9 +152,9 @@ def _measured(runs: "list[Trained]", ensembles: list[str]) -> Lines:
     measured = []
     for name, group in groups.items():
         sys.stderr.write(f"measuring {name}\n")
-        measured.append(measure(name, group, tests))
-    first = next(iter(tests))
-    columns = ("system", "parameters", "FLOPs", "minutes", "MB", *tests, "sentences/s")
+        measured.append(measure(name, group, plan.tests))
+    first = next(iter(plan.tests))
+    columns = ("system", "parameters", "FLOPs", "minutes", "MB", *plan.tests, "sentences/s")
     signature = measured[0].bleu[first].signature
     note = (
         f"BLEU with 95 % intervals ({signature}); counted FLOPs and minutes are those of training, without validation"

@@ -98,6 +98,8 @@ def command(
             raise UsageError("--alignments and --gold are measured alone, without a test set, outputs or a metric")
         values = [_alignment_error(alignments, gold, first_word)]
     else:
+        from regard.data.corpus import read_test_set
+
         machine = Machine(device, threads, batch_size)
         if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
             raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
@@ -105,7 +107,7 @@ def command(
             raise UsageError("give either --model or --hypotheses")
         reader = None if model is None else open_reader(model, machine)
         corpus = _corpus(data, format, source, target, reader=reader, images=images)
-        items = _items(corpus)
+        items = read_test_set(corpus)
         names = _metric_names(metric, corpus, reader)
         _check_gates(gates, names)
         if baseline is not None:
@@ -162,15 +164,6 @@ def _corpus(
     if reader is None or corpus.format != "conversation":
         return corpus
     return open_corpus(data, format=corpus.format, history=reader.loaded[0].card.history)
-
-
-def _items(corpus: "Corpus") -> list["TestItem"]:
-    from regard.data.corpus import read_test_items
-
-    items = read_test_items(corpus)
-    if not items:
-        raise DataError(f"{corpus.name}: the test set is empty")
-    return items
 
 
 def _metric_names(metric: str | None, corpus: "Corpus", reader: "Reader | None") -> list[str]:

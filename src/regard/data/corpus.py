@@ -18,7 +18,7 @@ from regard.data.files import SUFFIXES, without_compression
 from regard.data.text import MAX_CHARACTERS, OnError, read_lines
 from regard.errors import DataError, UsageError
 
-__all__ = ["Corpus", "Format", "Pair", "TestItem", "open_corpus", "read_test_items", "recognise"]
+__all__ = ["Corpus", "Format", "Pair", "TestItem", "open_corpus", "read_test_items", "read_test_set", "recognise"]
 
 FORMATS: tuple[str, ...] = tuple(form for form in get_args(Format) if form not in PICTURE_FORMATS)
 
@@ -168,6 +168,18 @@ def read_test_items(corpus: Corpus) -> list[TestItem]:
     for source, target in corpus:
         references.setdefault(source, {})[target] = None
     return [TestItem(source, tuple(targets)) for source, targets in references.items()]
+
+
+def read_test_set(corpus: Corpus) -> list[TestItem]:
+    """The same of a corpus that something is measured on.
+
+    Raises:
+        DataError: it is damaged, or empty.
+    """
+    items = read_test_items(corpus)
+    if not items:
+        raise DataError(f"{corpus.name}: the test set is empty")
+    return items
 
 
 def _first_line(path: Path) -> str:

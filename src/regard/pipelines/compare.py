@@ -1,16 +1,17 @@
 """Several trained systems on the same test sets: what each of them scores, and what it cost."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from regard.checkpoint.run_folder import RECIPE, read_card
-from regard.data.corpus import TestItem, read_test_items
+from regard.data.corpus import TestItem, read_test_set
 from regard.data.dataset import open_named
 from regard.data.files import expanded
 from regard.errors import UsageError
 from regard.evaluation.significance import Interval, bleu_interval
+from regard.pipelines.card import data_fingerprints
 from regard.pipelines.translate import Translator, load
 from regard.recipe import Recipe
 
@@ -30,6 +31,14 @@ class Measured(NamedTuple):
     peak_bytes: int  # of the process that trained
     bleu: dict[str, Interval]  # by test set
     sentences_per_second: float  # of decoding the first test set, with the recipe's search
+
+
+class Candidate(NamedTuple):
+    """A recipe that is to be trained, or a run; and the SHA-256 of each corpus that it learns from."""
+
+    path: Path
+    recipe: Recipe
+    data: Mapping[str, str]
 
 
 class Trained(NamedTuple):
@@ -54,29 +63,64 @@ def open_run(folder: Path) -> Trained:
     return Trained(folder.name, folder, Recipe.read(path))
 
 
-def common_tests(runs: Sequence[Trained]) -> dict[str, list[TestItem]]:
-    """The test sets that all recipes name, in the order of the first one.
+def candidate_recipe(path: Path, settings: Sequence[str]) -> Candidate:
+    """The recipe in a file, with `settings`.
 
     Raises:
-        UsageError: the runs differ in their data or their vocabularies, or share no test set.
-        DataError: a test set cannot be read.
+        UsageError: it is wrong.
+        DataError: a corpus that it names is missing.
     """
-    first = runs[0]
-    for other in runs[1:]:
-        if (theirs := read_card(other.folder)["data"]) != (ours := read_card(first.folder)["data"]):
+    recipe = Recipe.read(path, settings)
+    return Candidate(path, recipe, data_fingerprints(recipe.data))
+
+
+def candidate_run(folder: Path) -> Candidate:
+    """The finished run in `folder`; raises `UsageError` if there is none."""
+    return Candidate(folder, open_run(folder).recipe, read_card(folder)["data"])
+
+
+def common_tests(candidates: Sequence[Candidate]) -> dict[str, list[TestItem]]:
+    """The test sets that all recipes name, in the order of the first one. Whoever asks before training loses no time.
+
+    Raises:
+        UsageError: the candidates learn from other data or with other tokenizers, or share no test set.
+        DataError: a test set cannot be read, or is empty.
+    """
+    first = candidates[0]
+    for other in candidates[1:]:
+        if other.data != first.data:
             raise UsageError(
-                f"{other.folder} was trained on {', '.join(theirs)} and {first.folder} on {', '.join(ours)}, or their "
-                "contents differ: a comparison needs the same data"
+                f"{other.path} learns from {', '.join(other.data)} and {first.path} from {', '.join(first.data)}, or "
+                "their contents differ: a comparison needs the same data"
             )
-        if read_card(other.folder)["tokenizers"] != read_card(first.folder)["tokenizers"]:
-            raise UsageError(
-                f"{other.folder} and {first.folder} cut text into other pieces: a comparison needs one tokenizer "
-                "(the blocks data.tokenizer of their recipes)"
-            )
-    names = [name for name in first.recipe.data.test if all(name in run.recipe.data.test for run in runs)]
+    # Those of the others come with the model that they start from.
+    chosen = [candidate for candidate in candidates if candidate.recipe.training.start_from is None]
+    for other in chosen[1:]:
+        if _tokenizers(other.recipe) != _tokenizers(chosen[0].recipe):
+            raise _other_pieces(other.path, chosen[0].path)
+    names = [name for name in first.recipe.data.test if all(name in other.recipe.data.test for other in candidates)]
     if not names:
         raise UsageError("the recipes share no test set; name one in each, under data.test")
-    return {name: read_test_items(open_named(first.recipe.data, name, Path())) for name in names}
+    return {name: read_test_set(open_named(first.recipe.data, name, Path())) for name in names}
+
+
+def check_tokenizers(runs: Sequence[Trained]) -> None:
+    """Raise `UsageError` unless all runs cut text into the same pieces."""
+    first = runs[0]
+    for other in runs[1:]:
+        if read_card(other.folder)["tokenizers"] != read_card(first.folder)["tokenizers"]:
+            raise _other_pieces(other.folder, first.folder)
+
+
+def _tokenizers(recipe: Recipe) -> tuple[object, ...]:
+    return recipe.data.tokenizer, recipe.data.source_tokenizer, recipe.data.target_tokenizer
+
+
+def _other_pieces(one: Path, other: Path) -> UsageError:
+    return UsageError(
+        f"{one} and {other} cut text into other pieces: a comparison needs one tokenizer "
+        "(the blocks data.tokenizer of their recipes)"
+    )
 
 
 def measure(name: str, runs: Sequence[Trained], tests: dict[str, list[TestItem]]) -> Measured:
