@@ -15,7 +15,7 @@ from regard.config.document import parse_yaml
 from regard.data.batching import Batches
 from regard.data.dataset import Dataset, Vocabularies, prepare
 from regard.errors import DataError, UsageError, UserError
-from regard.pipelines import memory
+from regard.pipelines import disk, memory
 from regard.pipelines.batch_size import find_batch_tokens
 from regard.pipelines.batches import training_batches
 from regard.pipelines.card import run_card
@@ -298,6 +298,7 @@ def _prepare(
     if checkpoint is not None:
         checkpoint.restore(model)
         state.load(*checkpoint.state())
+    notes += disk.warnings(recipe, model, state, run.path)
     if teacher is not None:
         refuse_other_eyes(teacher.model, model)
     dataset = with_features(dataset, model, tell=tell)

@@ -11,6 +11,7 @@ from regard.data.batching import Batches, collate
 from regard.errors import UserError
 from regard.protocol import Batch, Dimensions, Model
 from regard.recipe import Recipe
+from regard.training.config import TrainingConfig
 from regard.training.memory import free_memory
 from regard.training.numerics import autocast, resolve_precision
 from regard.training.optimizer import SGD
@@ -51,9 +52,13 @@ def count_parameters(recipe: Recipe, dimensions: Dimensions) -> int:
 
 def bytes_of_weights(recipe: Recipe, num_parameters: int) -> int:
     """Weights, gradients, the optimizer's moments, the moving average."""
-    training = recipe.training
-    copies = 2 + (training.average_decay is not None)
-    copies += bool(training.optimizer.momentum) if isinstance(training.optimizer, SGD) else 2
+    copies = 2 + (recipe.training.average_decay is not None)
+    return copies * _FLOAT * num_parameters + bytes_of_moments(recipe.training, num_parameters)
+
+
+def bytes_of_moments(training: TrainingConfig, num_parameters: int) -> int:
+    """What the optimizer keeps of parameters that all learn, at most."""
+    copies = bool(training.optimizer.momentum) if isinstance(training.optimizer, SGD) else 2
     return copies * _FLOAT * num_parameters
 
 
