@@ -88,6 +88,9 @@ def test_a_wrong_ensemble_is_told_before_anything_is_trained(toy_recipe, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+LABELS = "source_tokenizer: {kind: words}\n  target_tokenizer: {kind: labels}"
+
+
 @pytest.mark.parametrize(
     ("second", "words", "code", "message"),
     [
@@ -97,6 +100,7 @@ def test_a_wrong_ensemble_is_told_before_anything_is_trained(toy_recipe, tmp_pat
         ({}, ["data.test=[]"], 2, "the recipes share no test set"),
         ({"[train]": "[validation]"}, [], 2, "a comparison needs the same data"),
         ({"kind: symbols": "kind: characters"}, [], 2, "cut text into other pieces"),
+        ({"tokenizer: {kind: symbols}": LABELS}, [], 2, "second.yaml does not learn texts from texts"),
         ({}, ["data.train=[nothing]"], 3, "nothing is neither a file nor the prefix"),
     ],
 )

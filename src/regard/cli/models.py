@@ -2,12 +2,14 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from regard.protocol import Dimensions, Model
@@ -19,6 +21,8 @@ regard models --vocabulary 37000 --json
 """
 
 PICTURE_SIDE = 224
+
+_NO_PRESET = "(no preset)"
 
 
 class Row(NamedTuple):
@@ -59,19 +63,20 @@ def command(
     if as_json:
         sys.stdout.writelines(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("preset", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("FLOPs a token", justify="right", no_wrap=True)
-    table.add_column("what it is")
-    named: set[str] = set()
-    for row in rows:
-        description = "" if row.kind in named else row.description
-        cost = "" if row.flops_per_token is None else f"{row.flops_per_token / 1e6:,.1f} M"
-        table.add_row(row.kind, row.preset or "", f"{row.parameters / 1e6:,.1f} M", cost, description)
-        named.add(row.kind)
-    Console().print(table)
+    _print(rows)
+
+
+def _print(rows: list[Row]) -> None:
+    console, width = Console(highlight=False, markup=False), max(len(row.preset or _NO_PRESET) for row in rows)
+    console.print(f"{'':<{width + 2}}  parameters  FLOPs a token", style="dim")
+    for kind, group in groupby(rows, key=attrgetter("kind")):
+        presets = list(group)
+        console.print(kind, style="bold")
+        console.print(textwrap.indent(textwrap.fill(presets[0].description, console.width - 2), "  "))
+        for row in presets:
+            size = f"{row.parameters / 1e6:,.1f} M"
+            cost = "" if row.flops_per_token is None else f"{row.flops_per_token / 1e6:,.1f} M"
+            console.print(f"  {row.preset or _NO_PRESET:<{width}}  {size:>10}  {cost:>13}".rstrip())
 
 
 def _rows(vocabulary: int) -> Iterator[Row]:

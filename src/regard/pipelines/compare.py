@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regard.checkpoint.run_folder import RECIPE, read_card
+from regard.data.abstract_tokenizer import LABEL_KINDS
 from regard.data.corpus import TestItem, read_test_set
 from regard.data.dataset import open_named
 from regard.data.files import expanded
@@ -83,9 +84,17 @@ def common_tests(candidates: Sequence[Candidate]) -> dict[str, list[TestItem]]:
     """The test sets that all recipes name, in the order of the first one. Whoever asks before training loses no time.
 
     Raises:
-        UsageError: the candidates learn from other data or with other tokenizers, or share no test set.
+        UsageError: one learns no texts from texts, the candidates learn from other data or with other tokenizers, or
+            they share no test set.
         DataError: a test set cannot be read, or is empty.
     """
+    for candidate in candidates:
+        data = candidate.recipe.data
+        labels = data.target_tokenizer is not None and data.target_tokenizer.kind in LABEL_KINDS
+        if labels or data.picture is not None or data.format == "text":
+            raise UsageError(
+                f"{candidate.path} does not learn texts from texts, and BLEU is of texts; `regard evaluate` measures it"
+            )
     first = candidates[0]
     for other in candidates[1:]:
         if other.data != first.data:
