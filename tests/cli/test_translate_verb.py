@@ -9,7 +9,7 @@ import pytest
 
 import regard
 from regard.cli import main
-from regard.cli.lines import MAX_BYTES, stream_chunks
+from regard.cli.lines import CHUNK, MAX_BYTES, input_chunks, stream_chunks
 from regard.errors import DataError
 from tiny_folder import save_tiny, vocabularies
 
@@ -294,3 +294,10 @@ def test_mistakes_in_pairs_are_one_sentence(run, tmp_path):
     assert f"{short}: pair 1,031 has more than the 1,023 pieces" in run("score", short)[2]
     short.write_text("a\tb\n" + "x" * 30_000 + "\tb\n")
     assert f"{short}:2: a line of more than 20,000 characters" in run("score", short)[2]
+
+
+def test_a_file_s_last_line_is_read_before_the_first_is_translated(tmp_path):
+    path = tmp_path / "input.en"
+    path.write_bytes(b"a dog\n" * (2 * CHUNK) + b"\xff\n")
+    with pytest.raises(DataError, match=f"input.en:{2 * CHUNK + 1}: byte 0xFF"):
+        next(input_chunks([], path))

@@ -31,6 +31,9 @@ def input_chunks(texts: Sequence[str], path: Path | None) -> Iterator[list[str]]
     if texts:
         yield list(texts)
     elif path is not None and str(path) != "-":
+        if path.is_file():
+            for _ in scan_lines(path):  # what is wrong at the end shall not wait until all before it is done
+                pass
         lines = (_TOO_LONG if line is None else line for line in scan_lines(path))
         while chunk := list(islice(lines, CHUNK)):
             yield chunk
