@@ -158,6 +158,28 @@ def test_another_tokenizer_is_another_comparison(make_run, capsys):
     assert "cut text into other pieces" in capsys.readouterr().err
 
 
+def test_a_recipe_that_was_trained_on_what_its_corpus_was_is_not_compared_with_one_of_today(
+    toy_recipe, tmp_path, capfd
+):
+    words = ["data.test=[validation]", "-o", str(tmp_path / "runs")]
+    assert run(["compare", str(toy_recipe), *words]) == 0
+    other = toy_recipe.with_name("second.yaml")
+    other.write_text(toy_recipe.read_text())
+    for side in ("source", "target"):
+        corpus = toy_recipe.parent / f"train.{side}"
+        corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:-1]))
+    capfd.readouterr()
+    assert run(["compare", str(toy_recipe), str(other), *words]) == 2
+    assert "a comparison needs the same data" in capfd.readouterr().err
+
+
+def test_a_student_is_compared_with_a_model_that_had_no_teacher(make_run, capsys):
+    alone = make_run("alone")
+    taught = make_run("taught", f"training.teacher={{folder: {alone / 'model'}}}")
+    assert run(["compare", str(alone), str(taught), "--csv"]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
 def test_the_tokenizer_of_the_model_that_a_run_began_with_counts(make_run, capsys):
     letters = "data.tokenizer={kind: characters}"
     one, first = make_run("one"), make_run("first", letters)

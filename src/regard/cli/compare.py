@@ -89,7 +89,7 @@ def _check_ending(plot: Path) -> None:
 
 
 class _Plan(NamedTuple):
-    """What is compared, all that can be wrong with it before anything is trained having been looked for."""
+    """What is compared, after a look for all that can be wrong with it before anything is trained."""
 
     folders: list[Path]  # of all runs, in the order of the command line
     recipes: dict[Path, Path]  # what is to be trained, and where
@@ -139,11 +139,11 @@ def _train(recipe: Path, folder: Path, settings: Sequence[str]) -> int:
 
 
 def _measured(plan: _Plan, ensembles: list[str]) -> Lines:
-    from regard.pipelines.compare import check_tokenizers, measure, open_run
+    from regard.pipelines.compare import check_alike, measure, open_run
     from regard.show.cost import Dot
 
     runs = [open_run(folder) for folder in plan.folders]
-    check_tokenizers(runs)
+    check_alike(runs)
     by_name = {run.name: run for run in runs}
     groups = {run.name: [run] for run in runs}
     for members in ensembles:

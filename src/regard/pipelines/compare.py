@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A recipe that is to be trained, or a run; and the SHA-256 of each corpus that it learns from."""
+    """A recipe that is to be trained, or a run; and the SHA-256 of each corpus that it is trained and validated on."""
 
     path: Path
     recipe: Recipe
@@ -76,8 +76,10 @@ def candidate_recipe(path: Path, settings: Sequence[str]) -> Candidate:
 
 
 def candidate_run(folder: Path) -> Candidate:
-    """The finished run in `folder`; raises `UsageError` if there is none."""
-    return Candidate(folder, open_run(folder).recipe, read_card(folder)["data"])
+    """The finished run in `folder`, with the data that it was trained on; raises `UsageError` if there is none."""
+    recipe, hashes = open_run(folder).recipe, read_card(folder)["data"]
+    corpora = (*recipe.data.train, recipe.data.validation)  # a teacher's hash is there, too
+    return Candidate(folder, recipe, {name: hashes[name] for name in corpora if name is not None})
 
 
 def common_tests(candidates: Sequence[Candidate]) -> dict[str, list[TestItem]]:
@@ -95,6 +97,30 @@ def common_tests(candidates: Sequence[Candidate]) -> dict[str, list[TestItem]]:
             raise UsageError(
                 f"{candidate.path} does not learn texts from texts, and BLEU is of texts; `regard evaluate` measures it"
             )
+    _refuse_other_data(candidates)
+    # Those of the others come with the model that they start or learn from.
+    trainings = [(candidate, candidate.recipe.training) for candidate in candidates]
+    chosen = [candidate for candidate, training in trainings if training.start_from is None is training.teacher]
+    for other in chosen[1:]:
+        if _tokenizers(other.recipe) != _tokenizers(chosen[0].recipe):
+            raise _other_pieces(other.path, chosen[0].path)
+    first = candidates[0]
+    names = [name for name in first.recipe.data.test if all(name in other.recipe.data.test for other in candidates)]
+    if not names:
+        raise UsageError("the recipes share no test set; name one in each, under data.test")
+    return {name: read_test_set(open_named(first.recipe.data, name, Path())) for name in names}
+
+
+def check_alike(runs: Sequence[Trained]) -> None:
+    """Raise `UsageError` unless all runs have learnt from the same data, cut into the same pieces."""
+    _refuse_other_data([candidate_run(run.folder) for run in runs])
+    first = runs[0]
+    for other in runs[1:]:
+        if read_card(other.folder)["tokenizers"] != read_card(first.folder)["tokenizers"]:
+            raise _other_pieces(other.folder, first.folder)
+
+
+def _refuse_other_data(candidates: Sequence[Candidate]) -> None:
     first = candidates[0]
     for other in candidates[1:]:
         if other.data != first.data:
@@ -102,23 +128,6 @@ def common_tests(candidates: Sequence[Candidate]) -> dict[str, list[TestItem]]:
                 f"{other.path} learns from {', '.join(other.data)} and {first.path} from {', '.join(first.data)}, or "
                 "their contents differ: a comparison needs the same data"
             )
-    # Those of the others come with the model that they start from.
-    chosen = [candidate for candidate in candidates if candidate.recipe.training.start_from is None]
-    for other in chosen[1:]:
-        if _tokenizers(other.recipe) != _tokenizers(chosen[0].recipe):
-            raise _other_pieces(other.path, chosen[0].path)
-    names = [name for name in first.recipe.data.test if all(name in other.recipe.data.test for other in candidates)]
-    if not names:
-        raise UsageError("the recipes share no test set; name one in each, under data.test")
-    return {name: read_test_set(open_named(first.recipe.data, name, Path())) for name in names}
-
-
-def check_tokenizers(runs: Sequence[Trained]) -> None:
-    """Raise `UsageError` unless all runs cut text into the same pieces."""
-    first = runs[0]
-    for other in runs[1:]:
-        if read_card(other.folder)["tokenizers"] != read_card(first.folder)["tokenizers"]:
-            raise _other_pieces(other.folder, first.folder)
 
 
 def _tokenizers(recipe: Recipe) -> tuple[object, ...]:
