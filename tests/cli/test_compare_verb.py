@@ -175,7 +175,7 @@ def test_a_recipe_that_was_trained_on_what_its_corpus_was_is_not_compared_with_o
 
 def test_a_student_is_compared_with_a_model_that_had_no_teacher(make_run, capsys):
     alone = make_run("alone")
-    taught = make_run("taught", f"training.teacher={{folder: {alone / 'model'}}}")
+    taught = make_run("taught", f"training.teacher={{folders: [{alone / 'model'}]}}")
     assert run(["compare", str(alone), str(taught), "--csv"]) == 0
     assert capsys.readouterr().out.count("\n") == 3
 

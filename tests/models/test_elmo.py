@@ -10,7 +10,7 @@ from checks.making import randomise
 from regard.errors import UsageError
 from regard.models import elmo
 from regard.protocol import Decodable, Dimensions
-from regard.training.distillation import divergence_from_teacher
+from regard.training.distillation import divergence_from_teachers
 from regard.training.loss import sequence_loss
 
 SHAPES = {"as it is": {}, "one layer": {"num_layers": 1}, "no clipping": {"cell_clip": None, "projection_clip": None}}
@@ -60,11 +60,11 @@ def test_a_teacher_speaks_with_both_voices():
     student, batch = elmo_model(), batch_of(SENTENCES)
     teacher = elmo_model()
     randomise(teacher, seed=6)
-    both = divergence_from_teacher(student(batch), teacher(batch), batch.labels, temperature=2.0)
+    both = divergence_from_teachers(student(batch), [teacher(batch)], batch.labels, temperature=2.0)
     halves = [
-        divergence_from_teacher(
+        divergence_from_teachers(
             student(batch)._replace(hidden=ours, voices=1),
-            teacher(batch)._replace(hidden=theirs, voices=1),
+            [teacher(batch)._replace(hidden=theirs, voices=1)],
             batch.labels,
             temperature=2.0,
         )

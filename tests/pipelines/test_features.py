@@ -152,8 +152,8 @@ def test_a_run_trains_from_them_and_its_model_reads_pictures(tmp_path):
 
 
 def test_a_teacher_that_sees_otherwise_than_a_frozen_student_is_refused():
-    refuse_other_eyes(teacher=model(), student=model())
-    refuse_other_eyes(teacher=model(1), student=model(frozen=False))
+    refuse_other_eyes(teachers=[model()], student=model())
+    refuse_other_eyes(teachers=[model(1)], student=model(frozen=False))
     for other in (model(1), model(frozen=False)):
         with pytest.raises(UsageError, match="teacher sees with another encoder than the student"):
-            refuse_other_eyes(teacher=other, student=model())
+            refuse_other_eyes(teachers=[other], student=model())

@@ -21,7 +21,7 @@ def teacher(toy_recipe, tmp_path):
 
 
 def student(toy_recipe, teacher, *settings):
-    return read(toy_recipe, LSTM, f"training.teacher={{folder: {teacher}, temperature: 2.0}}", *settings)
+    return read(toy_recipe, LSTM, f"training.teacher={{folders: [{teacher}], temperature: 2.0}}", *settings)
 
 
 def test_a_student_of_another_kind_learns_from_it_and_stopping_changes_nothing(toy_recipe, teacher, tmp_path):
@@ -69,3 +69,28 @@ def test_another_teacher_cannot_go_on_with_a_run(toy_recipe, teacher, tmp_path):
     run(read(toy_recipe, "training.steps=16"), tmp_path / "teacher")  # the same folder, other weights
     with pytest.raises(DataError, match=r"the content of teacher .*teacher/model is not what the run"):
         run(recipe, tmp_path / "student")
+
+
+def test_a_student_learns_from_several_teachers_of_any_kinds(toy_recipe, teacher, tmp_path):
+    run(read(toy_recipe, LSTM, "training.seed=7"), tmp_path / "second")
+    both = f"training.teacher.folders=[{teacher}, {tmp_path / 'second' / 'model'}]"
+    recipe = student(toy_recipe, teacher, both)
+    run(recipe, tmp_path / "student", should_stop=StopAfter(3))
+    assert isinstance(run(recipe, tmp_path / "student")[-1], Published)
+    run(student(toy_recipe, teacher), tmp_path / "of-one")
+    assert logged(tmp_path / "student") != logged(tmp_path / "of-one")
+    data = json.loads((tmp_path / "student" / "card.json").read_text())["data"]
+    assert [name for name in data if name.startswith("teacher")] == [
+        f"teacher {teacher}",
+        f"teacher {tmp_path / 'second' / 'model'}",
+    ]
+
+
+def test_teachers_of_different_words_are_refused(toy_recipe, teacher, tmp_path):
+    for side in ("source", "target"):
+        file = toy_recipe.parent / f"train.{side}"
+        file.write_text(file.read_text() + "x y z\n")
+    run(read(toy_recipe, LSTM), tmp_path / "other")
+    both = f"training.teacher.folders=[{teacher}, {tmp_path / 'other' / 'model'}]"
+    with pytest.raises(UsageError, match=r"other/model \(13 symbols\) is not the .* teachers that share their"):
+        run(student(toy_recipe, teacher, both), tmp_path / "student")

@@ -157,7 +157,7 @@ def test_two_readings_cost_twice():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"teacher": {"folder": "t"}}, "neither teacher nor reward"),
+        ({"teacher": {"folders": ["t"]}}, "neither teacher nor reward"),
         ({"reward": {}, "start_from": "m", "label_smoothing": 0.0}, "neither teacher nor reward"),
         ({"consistency": 0.0}, "greater than 0"),
     ],

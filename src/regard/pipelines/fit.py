@@ -1,6 +1,6 @@
 """A whole training run: run folder, data, model, training, validation by decoding, checkpoints, model folder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from regard.pipelines.features import with_features
 from regard.pipelines.finish import publish_model
 from regard.pipelines.pretrained import bring_pretrained
 from regard.pipelines.start import given_vocabularies, open_start, refuse_misfit, start_from
-from regard.pipelines.teacher import open_teacher, refuse_other_eyes, refuse_other_vocabularies, teacher_fingerprint
+from regard.pipelines.teacher import open_teachers, refuse_other_eyes, refuse_other_vocabularies, teacher_fingerprints
 from regard.pipelines.tensorboard import TensorBoard
 from regard.pipelines.validation import Stopped, Validated, validate
 from regard.protocol import Model, Pretrained
@@ -108,7 +108,7 @@ class Job:
     card: dict[str, Any]
     prepared: Prepared
     notes: list[str]
-    teacher: Model | None = None
+    teachers: Sequence[Model] = ()
     last_saved: int = 0
     num_failed_saves: int = 0
     validated: Validated = field(default_factory=lambda: Validated({}, {}, []))
@@ -146,7 +146,7 @@ class Job:
                 training,
                 evaluate=evaluate,
                 state=self.state,
-                teacher=self.teacher,
+                teachers=self.teachers,
                 should_stop=should_stop,
             )
         except Stopped:
@@ -272,13 +272,12 @@ def _prepare(
     changes = _changes(run, recipe)
     checkpoint = run.newest()
     start = open_start(recipe.training.start_from) if recipe.training.start_from and checkpoint is None else None
-    teacher = None if recipe.training.teacher is None else open_teacher(recipe.training.teacher, device=place)
-    taken = Vocabularies.load(checkpoint.folder) if checkpoint else given_vocabularies(recipe, start, teacher)
+    teachers = open_teachers(recipe.training.teacher, device=place)
+    taken = Vocabularies.load(checkpoint.folder) if checkpoint else given_vocabularies(recipe, start, teachers)
     dataset = prepare(recipe.data, taken)
     card = run_card(recipe, dataset.vocabularies, machine=machine, device=str(place), command=command)
-    if teacher is not None:
-        refuse_other_vocabularies(teacher, dataset.vocabularies)
-        card["data"] |= teacher_fingerprint(teacher)
+    refuse_other_vocabularies(teachers, dataset.vocabularies)
+    card["data"] |= teacher_fingerprints(teachers)
     _check_data(run, card)
     card["signatures"] = run.card().get("signatures", {})
     dimensions = dimensions_of(dataset.vocabularies)
@@ -299,8 +298,8 @@ def _prepare(
         checkpoint.restore(model)
         state.load(*checkpoint.state())
     notes += disk.warnings(recipe, model, state, run.path)
-    if teacher is not None:
-        refuse_other_eyes(teacher.model, model)
+    taught_by = [teacher.model for teacher in teachers]
+    refuse_other_eyes(taught_by, model)
     dataset = with_features(dataset, model, tell=tell)
     now = state.position
     run.truncate_log(now.step, evaluated=now.evaluated_step == now.step)
@@ -308,7 +307,6 @@ def _prepare(
     run.write_card(card)
     prepared = _describe(recipe, run, dataset, model, state, machine, [*notes, *changes, *dataset.report])
     notes.clear()
-    taught_by = None if teacher is None else teacher.model
     return Job(recipe, run, dataset, model, state, card, prepared, notes, taught_by, last_saved=state.position.step)
 
 

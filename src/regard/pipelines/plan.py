@@ -6,7 +6,7 @@ from regard.data.dataset import prepare
 from regard.pipelines.batches import training_batches
 from regard.pipelines.memory import count_parameters, estimate, gigabytes, refuse_too_large
 from regard.pipelines.start import given_vocabularies, open_start, refuse_misfit, start_from
-from regard.pipelines.teacher import open_teacher, refuse_other_vocabularies
+from regard.pipelines.teacher import open_teachers, refuse_other_vocabularies
 from regard.protocol import Model
 from regard.recipe import Recipe
 from regard.training.memory import free_memory
@@ -21,19 +21,18 @@ def describe_plan(recipe: Recipe, *, device: str = "auto") -> str:
 
     Raises:
         DataError: a corpus cannot be read.
-        ModelError: the model to start from, or the teacher, cannot be opened.
-        UsageError: data, model, start, teacher and metric do not fit together, or there is no such device.
+        ModelError: the model to start from, or a teacher, cannot be opened.
+        UsageError: data, model, start, teachers and metric do not fit together, or there is no such device.
     """
     training, place = recipe.training, choose_device(device)
     start = None if training.start_from is None else open_start(training.start_from)
-    teacher = None if training.teacher is None else open_teacher(training.teacher, device=place)
-    dataset = prepare(recipe.data, given_vocabularies(recipe, start, teacher))
+    teachers = open_teachers(training.teacher, device=place)
+    dataset = prepare(recipe.data, given_vocabularies(recipe, start, teachers))
     dimensions = dimensions_of(dataset.vocabularies)
     refuse_too_large(recipe, dimensions, place)
     model = recipe.build(dimensions)
     refuse_misfit(model, dataset.vocabularies, recipe)
-    if teacher is not None:
-        refuse_other_vocabularies(teacher, dataset.vocabularies)
+    refuse_other_vocabularies(teachers, dataset.vocabularies)
     if start is not None:
         start_from(model, start, dataset.vocabularies, recipe.kind)
     batch_tokens = CPU_BATCH_TOKENS if training.batch_tokens == "auto" else training.batch_tokens

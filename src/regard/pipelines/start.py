@@ -1,5 +1,6 @@
 """Beginning a run: a model that suits its data, perhaps with the weights and tokenizers of one that is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -27,15 +28,17 @@ def open_start(folder: str) -> LoadedModel:
     return load_model(expanded(folder))
 
 
-def given_vocabularies(recipe: Recipe, start: LoadedModel | None, teacher: LoadedModel | None) -> Vocabularies | None:
-    """Those of the model that a new run starts from, else of its teacher; None: learn new ones.
+def given_vocabularies(
+    recipe: Recipe, start: LoadedModel | None, teachers: Sequence[LoadedModel]
+) -> Vocabularies | None:
+    """Those of the model that a new run starts from, else of its teachers; None: learn new ones.
 
     Raises:
         UsageError: the recipe wants other ones.
     """
     if start is not None and (taken := _start_vocabularies(start, recipe.kind, recipe.data)) is not None:
         return taken
-    return None if teacher is None else vocabularies_of(teacher, recipe.data)
+    return vocabularies_of(teachers[0], recipe.data) if teachers else None
 
 
 def _start_vocabularies(start: LoadedModel, kind: str, data: DataConfig) -> Vocabularies | None:

@@ -1,4 +1,6 @@
-"""The teacher of a run: another model's folder, and what it must have in common with the student."""
+"""The teachers of a run: other models' folders, and what they must have in common with the student."""
+
+from collections.abc import Sequence
 
 import torch
 
@@ -14,15 +16,16 @@ from regard.protocol import Model, Seeing
 from regard.training.distillation import TeacherConfig
 
 
-def open_teacher(config: TeacherConfig, *, device: torch.device) -> LoadedModel:
-    """The model in `config.folder`, which is relative to the working directory; `~` is the home. It learns nothing.
+def open_teachers(config: TeacherConfig | None, *, device: torch.device) -> list[LoadedModel]:
+    """The models in `config.folders`, relative to the working directory; `~` is the home. They learn nothing.
 
     Raises:
-        ModelError: the folder is missing, damaged or foreign.
+        ModelError: a folder is missing, damaged or foreign.
     """
-    teacher = load_model(expanded(config.folder), device=device)
-    teacher.model.requires_grad_(False)
-    return teacher
+    teachers = [load_model(expanded(folder), device=device) for folder in (config.folders if config else ())]
+    for teacher in teachers:
+        teacher.model.requires_grad_(False)
+    return teachers
 
 
 def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
@@ -43,39 +46,41 @@ def vocabularies_of(teacher: LoadedModel, config: DataConfig) -> Vocabularies:
     return teacher.vocabularies
 
 
-def refuse_other_vocabularies(teacher: LoadedModel, student: Vocabularies) -> None:
-    """Accept a teacher whose ids mean what the student's mean.
+def refuse_other_vocabularies(teachers: Sequence[LoadedModel], student: Vocabularies) -> None:
+    """Accept teachers whose ids mean what the student's mean.
 
     Raises:
         UsageError: they do not.
     """
-    for side, theirs, ours in zip(("source", "target"), teacher.vocabularies, student, strict=True):
-        if theirs.fingerprint != ours.fingerprint:
-            raise UsageError(
-                f"training.teacher: the {side} vocabulary of {teacher.folder} ({theirs.size:,} symbols) is not the "
-                f"student's ({ours.size:,} symbols), so its probabilities are those of other words; "
-                "train the student in a new run folder, where it takes the teacher's vocabularies over, or from a "
-                "start_from that has them"
-            )
+    for teacher in teachers:
+        for side, theirs, ours in zip(("source", "target"), teacher.vocabularies, student, strict=True):
+            if theirs.fingerprint != ours.fingerprint:
+                raise UsageError(
+                    f"training.teacher: the {side} vocabulary of {teacher.folder} ({theirs.size:,} symbols) is not the "
+                    f"student's ({ours.size:,} symbols), so its probabilities are those of other words; take teachers "
+                    "that share their vocabularies, and train the student in a new run folder, where it takes them "
+                    "over, or from a start_from that has them"
+                )
 
 
-def refuse_other_eyes(teacher: Model, student: Model) -> None:
-    """Accept a teacher that understands what the student's encoder of pictures sees, if that is all there is to read.
+def refuse_other_eyes(teachers: Sequence[Model], student: Model) -> None:
+    """Accept teachers that understand what the student's encoder of pictures sees, if that is all there is to read.
 
     Raises:
-        UsageError: the student's encoder is frozen, so that pictures are read once, and the teacher's is another one.
+        UsageError: the student's encoder is frozen, so that pictures are read once, and a teacher's is another one.
     """
     ours = student.frozen_encoder if isinstance(student, Seeing) else None
     if ours is None:
         return
-    theirs = teacher.frozen_encoder if isinstance(teacher, Seeing) else None
-    if theirs is None or fingerprint(theirs) != fingerprint(ours):
-        raise UsageError(
-            "training.teacher sees with another encoder than the student, whose own is frozen and reads every picture "
-            "once, for both; set model.encoder.frozen=false"
-        )
+    for teacher in teachers:
+        theirs = teacher.frozen_encoder if isinstance(teacher, Seeing) else None
+        if theirs is None or fingerprint(theirs) != fingerprint(ours):
+            raise UsageError(
+                "training.teacher sees with another encoder than the student, whose own is frozen and reads every "
+                "picture once, for all; set model.encoder.frozen=false"
+            )
 
 
-def teacher_fingerprint(teacher: LoadedModel) -> dict[str, str]:
-    """SHA-256 of the teacher's weights, by a name for people: as much a source of the student as any corpus."""
-    return {f"teacher {teacher.folder}": read_manifest(teacher.folder)[WEIGHTS].sha256}
+def teacher_fingerprints(teachers: Sequence[LoadedModel]) -> dict[str, str]:
+    """SHA-256 of each teacher's weights, by a name for people: as much a source of the student as any corpus."""
+    return {f"teacher {teacher.folder}": read_manifest(teacher.folder)[WEIGHTS].sha256 for teacher in teachers}

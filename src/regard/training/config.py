@@ -58,7 +58,7 @@ class TrainingConfig(Config):
     accumulate: int = Field(default=1, gt=0)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     reward: RewardConfig | None = None  # learn from the model's own outputs, the second stage of training
-    teacher: TeacherConfig | None = None  # learn from another model's distributions, too
+    teacher: TeacherConfig | None = None  # learn from other models' distributions, too
     # Read every batch twice, other units dropped out, and pay for what the two differ in (R-Drop's alpha): costs twice.
     consistency: float | None = Field(default=None, gt=0)
     finetuning: FinetuningConfig | None = None  # parts learn at rates of their own, and not all from the beginning

@@ -40,7 +40,7 @@ def train(
     *,
     evaluate: Callable[[nn.Module, int], dict[str, float]],
     state: TrainerState,
-    teacher: nn.Module | None = None,
+    teachers: Sequence[nn.Module] = (),
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Event]:
@@ -49,7 +49,7 @@ def train(
     After any event the caller may save `model.state_dict()`, `state.tensors()` and `state.values()`: a run
     resumed from there goes on bit for bit like this one. `evaluate(model, step)` gets the model in
     evaluation mode, without gradients, holding the averaged weights where there are any; it gives scores by
-    name, among them `config.metric`; random numbers it uses are given back. `teacher` is the model of
+    name, among them `config.metric`; random numbers it uses are given back. `teachers` are the models of
     `config.teacher`, on the same device. `should_stop` is asked before every step. An interrupted run
     evaluates nothing any more; any other end is evaluated.
 
@@ -57,7 +57,7 @@ def train(
         UserError: five batches in a row gave no finite loss, or one did and `nonfinite` is "stop".
         UsageError: `evaluate` does not give the metric that decides.
     """
-    now, number, objective = state.position, -1, Objective(config, teacher)
+    now, number, objective = state.position, -1, Objective(config, teachers)
     epoch: Sequence[Batch] = ()
     while True:
         if should_stop():

@@ -1,6 +1,6 @@
-"""What is minimised: the likelihood of the targets, alone or beside a teacher or its own double; or expected reward."""
+"""What is minimised: the likelihood of the targets, alone or beside teachers or its own double; or expected reward."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from torch import nn
@@ -17,14 +17,14 @@ from regard.training.state import Position
 
 
 class Objective:
-    """The objective that `config` asks for; with `config.teacher`, `teacher` is that model."""
+    """The objective that `config` asks for; with `config.teacher`, `teachers` are its models."""
 
-    def __init__(self, config: TrainingConfig, teacher: nn.Module | None = None) -> None:
-        """Raises `ValueError` if there is a teacher and none is asked for, or the other way round."""
-        if (config.teacher is None) != (teacher is None):
-            raise ValueError("a teacher belongs to training.teacher, and the other way round")
+    def __init__(self, config: TrainingConfig, teachers: Sequence[nn.Module] = ()) -> None:
+        """Raises `ValueError` if there are other teachers than are asked for."""
+        if len(teachers) != (0 if config.teacher is None else len(config.teacher.folders)):
+            raise ValueError("the teachers are those of training.teacher")
         self.config = config
-        self.teacher = None if teacher is None else teacher.eval()
+        self.teachers = [teacher.eval() for teacher in teachers]
 
     def losses(self, model: nn.Module, batch: Batch, now: Position) -> Iterator[Loss]:
         """What is minimised, in parts whose gradients add up; the first is that of the targets themselves."""
@@ -48,8 +48,8 @@ class Objective:
             yield loss
 
     def _flops(self, model: nn.Module, batch: Batch) -> int:
-        """The student's, forward and back, as often as it reads, and its teacher's, forward."""
-        told = forward_flops(self.teacher, batch) if self.teacher is not None else 0
+        """The student's, forward and back, as often as it reads, and its teachers', forward."""
+        told = sum(forward_flops(teacher, batch) for teacher in self.teachers)
         return self.config.readings * training_flops(model, batch) + told
 
     def _loss(self, model: nn.Module, batch: Batch, moved: Batch) -> Loss:
@@ -63,8 +63,8 @@ class Objective:
             )
         output = model(moved)
         # The labels stay where they are: see `sequence_loss`.
-        if config.teacher is None or self.teacher is None:
+        if config.teacher is None:
             return sequence_loss(output, batch.labels, label_smoothing=config.label_smoothing)
         return distillation_loss(
-            output, moved, config=config.teacher, teacher=self.teacher, label_smoothing=config.label_smoothing
+            output, moved, config=config.teacher, teachers=self.teachers, label_smoothing=config.label_smoothing
         )
