@@ -20,7 +20,6 @@ from regard.errors import UserError
 
 _LEFTOVER = re.compile(r"\.(?P<kind>old|trash)-[0-9a-f]{8}-(?P<original>.+)|.+\.tmp-.+-\d+-[0-9a-f]{8}")
 _CHUNK = 1 << 24  # bytes handed to one write
-_MARGIN = 1.2  # free space asked for, relative to what will be written: others write to this disk too
 
 
 @runtime_checkable
@@ -193,9 +192,14 @@ def _discard(path: Path, storage: Storage) -> None:
         _remove_tree(path, storage)
 
 
+def space_asked_for(needed: int) -> int:
+    """Bytes that must be free before so many are written: a fifth more, for others write to this disk, too."""
+    return needed + needed // 5
+
+
 def _check_space(final: Path, needed: int, storage: Storage) -> None:
     free = storage.free_bytes(final.parent)
-    if free < needed * _MARGIN:
+    if free < space_asked_for(needed):
         raise UserError(_not_written(final, "not enough space on the disk", needed, free))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from regard.checkpoint.publish import space_asked_for
 from regard.checkpoint.storage import Storage
 from regard.errors import UserError
 from regard.pipelines.memory import bytes_of_moments, gigabytes
@@ -21,10 +22,10 @@ def warnings(recipe: Recipe, model: Model, state: TrainerState, folder: Path) ->
     """
     free, weights = Storage().free_bytes(folder), _bytes_of(model.state_dict().values())
     checkpoint = weights + _bytes_of(state.tensors().values())
-    if checkpoint > free:
+    if free < space_asked_for(checkpoint):
         raise UserError(
-            f"{folder}: there is no room for a checkpoint, which takes {gigabytes(checkpoint)}, and {gigabytes(free)} "
-            "are free on this disk; make room, or name another folder with --output"
+            f"{folder}: there is no room for a checkpoint, which asks for {gigabytes(space_asked_for(checkpoint))}, "
+            f"and {gigabytes(free)} are free on this disk; make room, or name another folder with --output"
         )
     training = recipe.training
     if not state.position.step:  # no update has made the optimizer's moments yet
