@@ -43,10 +43,14 @@ def full(notes):
     return [note for note in notes if "may become full" in note]
 
 
-def test_a_disk_without_room_for_one_checkpoint_is_refused_and_nothing_is_left(start, tmp_path):
+def test_a_disk_without_room_for_one_checkpoint_is_refused_and_nothing_is_left(start, tmp_path, checkpoint_bytes):
     with pytest.raises(UserError, match=r"there is no room for a checkpoint, which asks for .*, and 0 MB are free"):
         start(1000)
+    checkpoint, _ = checkpoint_bytes  # with the optimizer's moments, which no update has made yet
+    with pytest.raises(UserError, match="there is no room for a checkpoint"):
+        start(int(1.1 * checkpoint))
     assert not (tmp_path / "run").exists()
+    assert full(start(int(1.3 * checkpoint)))
 
 
 def test_a_disk_that_would_become_full_is_told_and_one_that_suffices_is_not(start, checkpoint_bytes):

@@ -31,7 +31,7 @@ class Ensemble:
     def step(
         self, state: State, tokens: Int[Tensor, " rows"], record: AttentionRecord | None = None
     ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
-        """Log p = logsumexp_m(log p_m) - log(number of members).
+        """Log p of the next token, on average over the members.
 
         Raises:
             UsageError: the members' target vocabularies differ in size.
@@ -48,5 +48,9 @@ class Ensemble:
         sizes = [logits.size(-1) for logits, _ in steps]
         if len(set(sizes)) > 1:
             raise UsageError(f"models of one ensemble must share a target vocabulary; theirs have {sizes} symbols")
-        log_probs = torch.stack([logits.float().log_softmax(-1) for logits, _ in steps])
-        return log_probs.logsumexp(0) - math.log(len(steps)), following
+        return log_mean([logits.float().log_softmax(-1) for logits, _ in steps]), following
+
+
+def log_mean(log_probs: Sequence[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:
+    """Log of the mean of several models' probabilities, from their logarithms: logsumexp_m(log p_m) - log M."""
+    return torch.stack(list(log_probs)).logsumexp(0) - math.log(len(log_probs))

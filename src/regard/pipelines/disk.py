@@ -21,15 +21,15 @@ def warnings(recipe: Recipe, model: Model, state: TrainerState, folder: Path) ->
         UserError: there is no room for a single checkpoint, so that nothing learnt could ever be kept.
     """
     free, weights = Storage().free_bytes(folder), _bytes_of(model.state_dict().values())
+    training = recipe.training
     checkpoint = weights + _bytes_of(state.tensors().values())
+    if not state.position.step:  # no update has made the optimizer's moments yet
+        checkpoint += bytes_of_moments(training, sum(parameter.numel() for parameter in model.parameters()))
     if free < space_asked_for(checkpoint):
         raise UserError(
             f"{folder}: there is no room for a checkpoint, which asks for {gigabytes(space_asked_for(checkpoint))}, "
             f"and {gigabytes(free)} are free on this disk; make room, or name another folder with --output"
         )
-    training = recipe.training
-    if not state.position.step:  # no update has made the optimizer's moments yet
-        checkpoint += bytes_of_moments(training, sum(parameter.numel() for parameter in model.parameters()))
     # The best one may be an older one, and a new one is complete before the oldest goes.
     number = max(training.keep_checkpoints, training.average) + 2
     needed = number * checkpoint + weights

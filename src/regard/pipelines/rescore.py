@@ -7,6 +7,7 @@ from torch import Tensor
 
 from regard.data.batching import pad
 from regard.decoding.beam import Hypothesis
+from regard.decoding.ensemble import log_mean
 from regard.decoding.penalties import LengthPenalty
 from regard.pipelines.generate import BATCH_SIZE
 from regard.protocol import Batch, Model
@@ -53,6 +54,6 @@ def _token_scores(models: Sequence[Model], batch: Batch) -> Tensor:
         batch.labels.split(columns, 1), *(output.hidden.split(columns, 1) for output in outputs), strict=True
     ):
         logits = [output.readout(states) for output, states in zip(outputs, hidden, strict=True)]
-        log_probs = torch.stack([each.float().log_softmax(-1).gather(-1, labels.unsqueeze(-1)) for each in logits])
-        chunks.append(log_probs.logsumexp(0).squeeze(-1) - torch.tensor(float(len(models))).log())
+        own = [each.float().log_softmax(-1).gather(-1, labels.unsqueeze(-1)) for each in logits]
+        chunks.append(log_mean(own).squeeze(-1))
     return torch.cat(chunks, 1)

@@ -6,7 +6,6 @@ for pronunciation, Sun et al. 2019, section 3). Sequence-level distillation (Kim
 corpus that the teachers have written: see docs/distillation.md.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from regard.config.base import Config
+from regard.decoding.ensemble import log_mean
 from regard.errors import UsageError
 from regard.protocol import Batch, Output
 from regard.symbols import PAD
@@ -107,8 +107,7 @@ def _mean_of(logits: list[Tensor]) -> Tensor:
     """Logits of the distribution whose probabilities are the mean of theirs."""
     if len(logits) == 1:
         return logits[0]
-    log_probs = torch.stack([each.log_softmax(-1) for each in logits])
-    return log_probs.logsumexp(0) - math.log(len(logits))
+    return log_mean([each.log_softmax(-1) for each in logits])
 
 
 def _places(output: Output) -> str:
