@@ -3,10 +3,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.testing import assert_close
 
-from checks.making import randomise
+from checks.making import float64, randomise
+from checks.rotary import turned
 from regard.attention.multi_head import MultiHeadAttention, Past, SelfAttention
+from regard.layers.positional_encoding import Rotary
 
 
 def torch_attention(module, inputs):
@@ -50,7 +53,23 @@ def test_attention_to_a_memory_equals_torch_s(states):
     assert_close(module(queries, module.remember(states, MASK)), expected, rtol=0, atol=1e-12)
 
 
-def test_the_cache_gives_what_causal_attention_gives(self_attention, states):
+def test_rotary_self_attention_is_torch_s_of_turned_queries_and_keys(states):
+    with float64():
+        module = SelfAttention(8, 2, site="here", rotary=Rotary(4))
+    randomise(module)
+    query, keys, values = (
+        part.unflatten(-1, (2, 4)).transpose(1, 2) for part in module.query_key_value(states).chunk(3, -1)
+    )
+    context = functional.scaled_dot_product_attention(turned(query), turned(keys), values, MASK[:, None, None])
+    expected = module.output(context.transpose(1, 2).flatten(2))
+    assert_close(module(states, MASK), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_the_cache_gives_what_causal_attention_gives(rotary, states):
+    with float64():
+        self_attention = SelfAttention(8, 2, site="here", rotary=Rotary(4) if rotary else None)
+    randomise(self_attention)
     expected = self_attention(states, causal=True)
     past = Past(states.new_empty(3, 2, 0, 4), states.new_empty(3, 2, 0, 4))
     for position in range(5):

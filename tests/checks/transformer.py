@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from checks.making import Make, example
+from checks.making import Make, example, transformer_model
 from regard.attention.record import AttentionRecord
 from regard.layers.positional_encoding import Positions
 from regard.models import transformer
 from regard.protocol import Dimensions
+from regard.symbols import PAD
 
 
 class NoPositions(Positions):
@@ -32,6 +33,14 @@ def encoder_without_positions_is_permutation_equivariant(make: Make) -> None:
     assert difference() > 1e-3, "positions have no effect"
     model.source_positions = NoPositions()
     assert difference() < 1e-9
+
+
+def rotary_positions_are_relative() -> None:
+    """What a rotary encoder makes of a sentence is the same further on in a text that nobody sees the beginning of."""
+    model, source = transformer_model(positions="rotary"), example(source_lengths=(6,)).source
+    (alone, *_), padding = model.encode(source).memory, torch.full((1, 3), PAD)
+    (behind, *_) = model.encode(torch.cat([padding, source], 1)).memory
+    assert_close(behind.keys[:, :, 3:], alone.keys, rtol=0, atol=1e-9)
 
 
 def tied_matrices_are_one(make: Make) -> None:

@@ -13,6 +13,7 @@ import pytest
 from regard.checkpoint.weights import refuse_executable
 from regard.cli import main
 from regard.data.files import LineWriter
+from regard.data.text import read_lines
 from regard.errors import ModelError, UserError
 from tiny_folder import save_tiny
 
@@ -100,6 +101,23 @@ def test_what_fails_leaves_the_file_of_before(tmp_path):
         stop_halfway()
     assert path.read_text() == "before\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "part"), [("output.de", "output.part.de"), ("output.de.gz", "output.de.part.gz")])
+def test_what_was_written_before_it_failed_can_be_kept_whole(tmp_path, name, part):
+    def stop_after(*lines):
+        with LineWriter(tmp_path / name, keep_part=True) as file:
+            for line in lines:
+                file.write(line)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_after()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        stop_after("one", "two")
+    assert [path.name for path in tmp_path.iterdir()] == [part]
+    assert list(read_lines(tmp_path / part)) == ["one", "two"]
 
 
 @POSIX

@@ -55,6 +55,16 @@ def test_texts_files_and_standard_input_give_the_same(run, expected, tmp_path):
     assert output.read_text() == "".join(line + "\n" for line in expected)
 
 
+def test_what_was_done_before_an_error_is_kept_and_told(run, tmp_path):
+    output = tmp_path / "output.de"
+    code, _, error = run("translate", "-o", output, stdin=b"the dog\n" + b"\n" * (CHUNK - 1) + b"\xff\n")
+    part = tmp_path / "output.part.de"
+    assert code == 3
+    assert f"regard: 1,024 lines were done; they are in {part}\n" in error
+    assert len(part.read_text().splitlines()) == CHUNK
+    assert not output.exists()
+
+
 def test_no_input_gives_no_output(run):
     assert run("translate", stdin=b"")[:2] == (0, [])
 

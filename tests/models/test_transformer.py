@@ -39,6 +39,7 @@ def test_parameters_are_those_counted_by_hand():
     assert num_parameters(transformer.Config(**config, norm="pre")) == expected + 2 * norm
     assert num_parameters(transformer.Config(**config, tied=False)) == expected + 2 * vocabulary * size
     assert num_parameters(transformer.Config(**config, positions="learned", max_length=50)) == expected + 2 * 50 * size
+    assert num_parameters(transformer.Config(**config, positions="rotary")) == expected
 
 
 def test_a_preset_gives_what_is_not_said():
@@ -57,6 +58,8 @@ def test_a_preset_gives_what_is_not_said():
     ({"preset": ["base"]}, "'tiny', 'small', 'base' or 'big'"),
     ({"positions": "learned"}, "learned positions need a max_length"),
     ({"max_length": 100}, "max_length has no effect with sinusoidal positions"),
+    ({"max_length": 100, "positions": "rotary"}, "max_length has no effect with rotary positions"),
+    ({"size": 6, "num_heads": 2, "positions": "rotary"}, "rotary positions need heads of an even size; .* is 3"),
     ({"encoder_layers": 2, "decoder_layers": 2, "num_layers": 3}, "num_layers has no effect"),
     ({"preset": "huge"}, "'tiny', 'small', 'base' or 'big'"),
     ({"dropout": 1.0}, "less than 1"),
@@ -79,6 +82,10 @@ def test_it_keeps_what_only_a_transformer_must(check):
 
 def test_an_untrained_model_knows_nothing():
     checks.an_untrained_model_knows_nothing()
+
+
+def test_rotary_positions_are_relative():
+    checks.rotary_positions_are_relative()
 
 
 def test_it_can_be_decoded():
@@ -171,14 +178,20 @@ def learn_to_reverse(model) -> float:
     return float((model(batch).logits.argmax(-1) == batch.labels).all(1).float().mean())
 
 
-def test_it_learns_to_reverse_and_without_positions_it_cannot():
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_it_learns_to_reverse_and_without_positions_it_cannot(positions):
     def fresh():
         torch.manual_seed(3)
-        config = transformer.Config(size=32, num_layers=1, num_heads=2, feed_forward_size=64, dropout=0.0)
+        config = transformer.Config(
+            size=32, num_layers=1, num_heads=2, feed_forward_size=64, dropout=0.0, positions=positions
+        )
         return transformer.build(config, Dimensions(10, 10, True))
 
     blind = fresh()
-    blind.source_positions = checks.NoPositions()
+    if positions == "rotary":
+        blind.encoder[0].self_attention.rotary = None
+    else:
+        blind.source_positions = checks.NoPositions()
     assert learn_to_reverse(fresh()) > 0.95
     assert learn_to_reverse(blind) < 0.5
 

@@ -10,6 +10,7 @@ VARIANTS = {
     "post": {},
     "pre": {"norm": "pre", "activation": "gelu", "bias": False},
     "learned": {"positions": "learned", "max_length": 8, "tied": False, "activation_dropout": 0.2},
+    "rotary": {"positions": "rotary", "norm": "pre"},
 }
 
 

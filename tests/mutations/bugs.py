@@ -16,6 +16,7 @@ from checks import attention as attention_checks
 from checks import layers as layer_checks
 from checks import models as model_checks
 from checks import oracle, search
+from checks import rotary as rotary_checks
 from checks import transformer as transformer_checks
 from checks.making import transformer_model
 from checks.planted import Bug, Change
@@ -25,6 +26,7 @@ from regard.attention.score import ScaledDotProduct
 from regard.layers.add_and_norm import PostNorm
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
+from regard.layers.positional_encoding import Rotary
 from regard.models import transformer
 from regard.trees import select_rows
 
@@ -50,6 +52,26 @@ STEP = with_model(model_checks.a_step_says_what_forward_says)
 BEAMS = with_model(model_checks.beams_say_what_forward_says)
 ORACLE = with_model(oracle.equals_torch_transformer)
 PRE_NORM_ORACLE = with_model(oracle.equals_torch_transformer_in_pre_norm)
+
+
+def _rotary_step(_: Any) -> None:
+    """A step of a Transformer with rotary positions."""
+    model_checks.a_step_says_what_forward_says(lambda **settings: transformer_model(positions="rotary", **settings))
+
+
+def _neighbours_turned(right: Change) -> Change:
+    def wrong(self: Any, vectors: Tensor, **options: Any) -> Tensor:
+        return right(self, vectors.unflatten(-1, (-1, 2)).mT.flatten(-2), **options)
+
+    return wrong
+
+
+def _backwards_beyond_the_table(right: Change) -> Change:
+    def wrong(self: Any, start: int, stop: int) -> Tensor:
+        cosines, sines = right(self, start, stop)
+        return torch.stack([cosines, -sines if stop > 512 else sines])
+
+    return wrong
 
 
 def _minus_ten_thousand(hide: Change) -> Change:
@@ -252,6 +274,17 @@ BUGS = [
     Bug("sines, then cosines", positional_encoding, "sinusoids", _sines_then_cosines,
         plain(layer_checks.sines_follow_the_formula)),
     Bug("sines, then cosines (oracle)", positional_encoding, "sinusoids", _sines_then_cosines, ORACLE),
+    Bug("rotary: every step is position 0", Rotary, "forward",
+        lambda right: lambda self, vectors, *, start=0: right(self, vectors), _rotary_step),
+    Bug("rotary: nothing is turned", Rotary, "forward",
+        lambda _: lambda self, vectors, *, start=0: vectors, plain(rotary_checks.scores_depend_on_the_distance_alone)),
+    Bug("rotary: positions are added to what is embedded, too", transformer, "_positions",
+        lambda _: lambda config: positional_encoding.Sinusoidal(config.size),
+        plain(transformer_checks.rotary_positions_are_relative)),
+    Bug("rotary: neighbours turned, halves put together", Rotary, "forward", _neighbours_turned,
+        plain(rotary_checks.vectors_are_turned_as_complex_numbers)),
+    Bug("rotary: turned backwards beyond the table", Rotary, "_table", _backwards_beyond_the_table,
+        plain(rotary_checks.vectors_are_turned_as_complex_numbers)),
     Bug("embeddings not scaled", Embedding, "forward",
         lambda _: lambda self, tokens: functional.embedding(tokens, self.weight), ORACLE),
     Bug("embeddings drawn from N(0, 1)", Embedding, "__init__", _huge_embeddings,

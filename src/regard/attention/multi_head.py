@@ -24,15 +24,29 @@ class Past(NamedTuple):
 
 
 class SelfAttention(nn.Module):
-    """Every position asks all positions of the same sequence: Q = K = V = states."""
+    """Every position asks all positions of the same sequence: Q = K = V = states.
 
-    def __init__(self, size: int, num_heads: int, *, site: str, dropout: float = 0.0, bias: bool = True) -> None:
+    `rotary`, such as `positional_encoding.Rotary(head_size)`, turns queries and keys by their position; without it only
+    the states themselves can tell where they stand.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        num_heads: int,
+        *,
+        site: str,
+        dropout: float = 0.0,
+        bias: bool = True,
+        rotary: nn.Module | None = None,
+    ) -> None:
         """Raises `ValueError` unless `num_heads` divides `size`."""
         super().__init__()
         self.num_heads = num_heads
         self.query_key_value = nn.Linear(size, 3 * size, bias=bias)
         self.output = nn.Linear(size, size, bias=bias)
         self.attention = _attention(size, num_heads, site, dropout)
+        self.rotary = rotary
 
     def forward(
         self,
@@ -43,7 +57,7 @@ class SelfAttention(nn.Module):
         record: AttentionRecord | None = None,
     ) -> Float[Tensor, "batch length size"]:
         """All positions at once."""
-        query, keys, values = _heads(self.query_key_value(states), 3, self.num_heads)
+        query, keys, values = self._project(states, start=0)
         memory = self.attention.remember(keys, values, mask)
         joined: Tensor = self.output(_join(self.attention(query, memory, causal=causal, record=record)))
         return joined
@@ -58,10 +72,17 @@ class SelfAttention(nn.Module):
         self, state: Float[Tensor, "rows 1 size"], past: Past, *, record: AttentionRecord | None = None
     ) -> tuple[Float[Tensor, "rows 1 size"], Past]:
         """The next position asks the past and itself; the past with the position added."""
-        query, key, value = _heads(self.query_key_value(state), 3, self.num_heads)
+        query, key, value = self._project(state, start=past.keys.size(2))
         past = Past(torch.cat([past.keys, key], 2), torch.cat([past.values, value], 2))
         joined: Tensor = self.output(_join(self.attention(query, Memory(past.keys, past.values), record=record)))
         return joined, past
+
+    def _project(self, states: Tensor, *, start: int) -> tuple[Tensor, ...]:
+        """Queries, keys and values, (batch, heads, length, head_size), of positions from `start` on."""
+        query, keys, values = _heads(self.query_key_value(states), 3, self.num_heads)
+        if self.rotary is not None:
+            query, keys = self.rotary(query, start=start), self.rotary(keys, start=start)
+        return query, keys, values
 
 
 class MultiHeadAttention(nn.Module):

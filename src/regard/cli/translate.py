@@ -100,7 +100,8 @@ def command(
     At a terminal it prompts. What is added to a line follows ` ||| `, in Moses' order and format:
     `[number |||] text [||| alignment] [||| WordScores= ...] [||| LogProbability= sum ||| normalised score]`,
     with the number of the line under --n-best. Scores are natural logarithms. A line that is too long for the model
-    gives a blank line and a notice; nothing is cut off.
+    gives a blank line and a notice; nothing is cut off. What was done before an interrupt is kept: of `-o output.de` in
+    output.part.de.
 
     With --format a whole document is read: tags, code, addresses and placeholders ({name}, %s) stay as they are
     and keep their places among the words. Of a PO file only what is not translated yet is filled in, and marked fuzzy.
@@ -190,7 +191,10 @@ def open_models(
 
 @contextmanager
 def writer(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Writes lines to the file `path`, or to standard output, where each can be read at once."""
+    """Writes lines to the file `path`, or to standard output, where each can be read at once.
+
+    What was written before an interrupt or an error is kept under another name, and that is told.
+    """
     if path is None or str(path) in ("-", "/dev/stdout"):
 
         def write(line: str) -> None:
@@ -201,8 +205,14 @@ def writer(path: Path | None) -> Iterator[Callable[[str], None]]:
         return
     from regard.data.files import LineWriter
 
-    with LineWriter(path) as file:
-        yield file.write
+    lines = LineWriter(path, keep_part=True)
+    try:
+        with lines as file:
+            yield file.write
+    except BaseException:
+        if lines.part is not None:
+            sys.stderr.write(f"regard: {lines.num_lines:,} lines were done; they are in {lines.part}\n")
+        raise
 
 
 def _plain(number: int, translation: "Translation", fields: Fields) -> Iterator[str]:

@@ -10,6 +10,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
@@ -117,17 +118,23 @@ def read_error(path: Path, error: BaseException, *, line: int | None = None) -> 
 
 
 class LineWriter:
-    """Writes lines to a file that appears under its name, complete, when the `with` block ends well (`appearing`)."""
+    """Writes lines to a file that appears under its name, complete, when the `with` block ends well (`appearing`).
 
-    def __init__(self, path: Path) -> None:
+    Where it ends otherwise the lines are lost, or, with `keep_part`, are found in `part`, such as output.part.de.
+    """
+
+    def __init__(self, path: Path, *, keep_part: bool = False) -> None:
         self.path = path
         self.num_lines = 0
+        self.part: Path | None = None  # where the lines are that were written before the block ended badly
+        self._keep_part = keep_part
         self._stack = ExitStack()
         self._stream: BinaryIO | None = None
 
     def __enter__(self) -> "LineWriter":
         with writing(self.path), ExitStack() as stack:
             place = stack.enter_context(appearing(self.path))
+            stack.push(partial(self._keep, place))
             # Only a stream is written to under its own name, and what went to it before must stay.
             file = stack.enter_context(open(place, "ab" if place == self.path else "wb"))
             self._stream = stack.enter_context(_compressed(self.path, file))
@@ -153,6 +160,13 @@ class LineWriter:
     ) -> None:
         with writing(self.path):
             self._stack.__exit__(kind, error, trace)
+
+    def _keep(self, place: Path, kind: type[BaseException] | None, *_: object) -> None:
+        """Between the end of the file and the end of its other name."""
+        if kind is not None and self._keep_part and self.num_lines and place != self.path:
+            final = self.path.resolve()
+            self.part = final.with_name(f"{final.stem}.part{final.suffix}")
+            os.replace(place, self.part)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Where a token stands: added to its embedding, because attention itself knows no order (Vaswani et al. 2017, 3.5)."""
+"""Where a token stands, because attention itself knows no order.
+
+Added to its embedding (Vaswani et al. 2017, 3.5), or told to attention by turning queries and keys (Su et al. 2021).
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,9 +17,7 @@ _TABLE_LENGTH = 512
 
 def sinusoids(start: int, stop: int, size: int) -> Float[Tensor, "length size"]:
     """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(pos / 10000^(2i/d)) for start <= pos < stop."""
-    positions = torch.arange(start, stop, dtype=torch.float64)[:, None]
-    wavelengths = 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
-    angles = positions / wavelengths
+    angles = _angles(start, stop, size)
     interleaved = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :size]
     return interleaved.to(torch.get_default_dtype())
 
@@ -71,3 +72,44 @@ class Learned(Positions):
                 "with sinusoidal positions"
             )
         return self.weight[start:stop]
+
+
+class Rotary(nn.Module):
+    """Turns every pair of components by the position's angle, so that a score depends on how far apart two tokens are.
+
+    Pair i of a vector of size d at position p is turned by p / 10000^(2i/d). The paper pairs neighbours, here
+    component i stands with i + d/2: the same up to the order of what W^Q and W^K learn, and without a stride.
+    """
+
+    table: Tensor  # cosines and sines, (2, positions, size / 2)
+
+    def __init__(self, size: int) -> None:
+        """Raises `ValueError` unless `size`, of one head, is even."""
+        super().__init__()
+        if size % 2:
+            raise ValueError(f"rotary positions turn pairs of components, but a head has {size}")
+        self.size = size
+        self.register_buffer("table", _turns(0, _TABLE_LENGTH, size).to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, vectors: Float[Tensor, "*batch length size"], *, start: int = 0) -> Tensor:
+        """Turn each vector by its position; the first stands at `start`."""
+        cosines, sines = self._table(start, start + vectors.size(-2)).to(vectors.dtype).unbind(0)
+        first, second = vectors.chunk(2, -1)
+        return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
+
+    def _table(self, start: int, stop: int) -> Tensor:
+        if stop <= self.table.size(1):
+            return self.table[:, start:stop]
+        return _turns(start, stop, self.size).to(self.table)
+
+
+def _turns(start: int, stop: int, size: int) -> Float[Tensor, "2 length pairs"]:
+    angles = _angles(start, stop, size)
+    return torch.stack([angles.cos(), angles.sin()])
+
+
+def _angles(start: int, stop: int, size: int) -> Float[Tensor, "length pairs"]:
+    """The angle of position p for pair i, p / 10000^(2i/size), in float64."""
+    positions = torch.arange(start, stop, dtype=torch.float64)[:, None]
+    wavelengths = 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
+    return positions / wavelengths

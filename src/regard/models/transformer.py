@@ -22,7 +22,7 @@ from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
 from regard.layers.experts import Experts, ExpertsConfig, Routing, total_penalty
 from regard.layers.fully_connected import Activation, FullyConnected
-from regard.layers.positional_encoding import Learned, Positions, Sinusoidal
+from regard.layers.positional_encoding import Learned, Positions, Rotary, Sinusoidal
 from regard.layers.stack import Stack
 from regard.operations import of_matrices
 from regard.protocol import Batch, Dimensions, Model, Output, State
@@ -54,7 +54,8 @@ class Config(regard.config.base.Config):
     activation_dropout: float = Field(0.0, ge=0, lt=1)  # of the feed-forward network's hidden units
     activation: Literal["relu", "gelu"] = "relu"
     norm: Literal["post", "pre"] = "post"
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    # Added to what is embedded, or, rotary, told to self-attention by turning its queries and keys (Su et al. 2021).
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     max_length: int | None = Field(None, gt=0)  # of learned positions
     tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
     bias: bool = True
@@ -79,8 +80,12 @@ class Config(regard.config.base.Config):
             raise ValueError("num_layers is null; give it, or both encoder_layers and decoder_layers")
         if self.positions == "learned" and self.max_length is None:
             raise ValueError("learned positions need a max_length")
-        if self.positions == "sinusoidal" and self.max_length is not None:
-            raise ValueError("max_length has no effect with sinusoidal positions, which have no end")
+        if self.positions != "learned" and self.max_length is not None:
+            raise ValueError(f"max_length has no effect with {self.positions} positions, which have no end")
+        if self.positions == "rotary" and self.size // self.num_heads % 2:
+            raise ValueError(
+                f"rotary positions need heads of an even size; size / num_heads is {self.size // self.num_heads}"
+            )
         return self
 
 
@@ -89,7 +94,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: Config, number: int) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(**_attention(config, f"encoder.{number}.self"))
+        self.self_attention = _self_attention(config, f"encoder.{number}.self")
         self.self_norm = _add_and_norm(config)
         self.feed_forward = _feed_forward(config, f"encoder.{number}.experts")
         self.feed_forward_norm = _add_and_norm(config)
@@ -117,7 +122,7 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: Config, number: int) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(**_attention(config, f"decoder.{number}.self"))
+        self.self_attention = _self_attention(config, f"decoder.{number}.self")
         self.self_norm = _add_and_norm(config)
         self.cross_attention = MultiHeadAttention(**_attention(config, f"decoder.{number}.cross"))
         self.cross_norm = _add_and_norm(config)
@@ -212,7 +217,7 @@ class Transformer(Model):
     ) -> tuple[Float[Tensor, "rows vocabulary"], State]:
         """One more target token a row, looking at the cached past."""
         position = state.carry[0].keys.size(2)
-        states = self.target_positions(self.target_embedding(tokens[:, None]), start=position)
+        states = _embed(tokens[:, None], self.target_embedding, self.target_positions, start=position)
         carry = []
         for layer, memory, past in zip(self.decoder, state.memory, state.carry, strict=True):
             states, past = layer.step(states, memory, past, record)
@@ -221,7 +226,7 @@ class Transformer(Model):
 
     def _decode(self, batch: Batch, record: AttentionRecord | None, routings: list[Routing] | None) -> Tensor:
         memories = self._memories(batch.source, record, routings)
-        states = self.dropout(self.target_positions(self.target_embedding(batch.decoder_input)))
+        states = self.dropout(_embed(batch.decoder_input, self.target_embedding, self.target_positions))
         mask = padding_mask(batch.labels)  # an expert is used where something is to be said
         for layer, memory in zip(self.decoder, memories, strict=True):
             states = layer(states, memory, mask, record, routings)
@@ -232,7 +237,7 @@ class Transformer(Model):
         self, source: Tensor, record: AttentionRecord | None, routings: list[Routing] | None
     ) -> tuple[Memory, ...]:
         mask = padding_mask(source)
-        states = self.dropout(self.source_positions(self.source_embedding(source)))
+        states = self.dropout(_embed(source, self.source_embedding, self.source_positions))
         for layer in self.encoder:
             states = layer(states, mask, record, routings)
         states = self.encoder_norm(states)
@@ -242,6 +247,16 @@ class Transformer(Model):
 def build(config: Config, dimensions: Dimensions) -> Transformer:
     """A Transformer with fresh parameters from torch's global generator."""
     return Transformer(config, dimensions)
+
+
+def _embed(tokens: Tensor, embedding: Embedding, positions: Positions | None, *, start: int = 0) -> Tensor:
+    embedded: Tensor = embedding(tokens)
+    return embedded if positions is None else positions(embedded, start=start)
+
+
+def _self_attention(config: Config, site: str) -> SelfAttention:
+    rotary = Rotary(config.size // config.num_heads) if config.positions == "rotary" else None
+    return SelfAttention(**_attention(config, site), rotary=rotary)
 
 
 def _attention(config: Config, site: str) -> dict[str, Any]:
@@ -296,11 +311,11 @@ def _final_norm(config: Config) -> nn.Module:
     return nn.LayerNorm(config.size, bias=config.bias) if config.norm == "pre" else nn.Identity()
 
 
-def _positions(config: Config) -> Positions:
-    if config.positions == "sinusoidal":
-        return Sinusoidal(config.size)
-    assert config.max_length is not None
-    return Learned(config.size, config.max_length)
+def _positions(config: Config) -> Positions | None:
+    if config.positions == "learned":
+        assert config.max_length is not None
+        return Learned(config.size, config.max_length)
+    return Sinusoidal(config.size) if config.positions == "sinusoidal" else None
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,0 +1,46 @@
+"""What rotary positions must keep; called by the tests and by the mutation suite."""
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from checks.making import float64
+from regard.layers.positional_encoding import Rotary
+
+
+def rotary(size: int) -> Rotary:
+    """One in float64."""
+    with float64():
+        return Rotary(size)
+
+
+def turned(vectors: Tensor, *, start: int = 0) -> Tensor:
+    """The paper's formula in complex numbers (its equation 12): z_i e^(j p / 10000^(2i/d)), of halves as here."""
+    size = vectors.size(-1)
+    places = torch.arange(start, start + vectors.size(-2)).double()[:, None]
+    angles = places / 10000 ** (torch.arange(size // 2).double() * 2 / size)
+    pairs = torch.complex(vectors[..., : size // 2], vectors[..., size // 2 :])
+    pairs = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([pairs.real, pairs.imag], -1)
+
+
+def example(*shape: int) -> Tensor:
+    """Random vectors."""
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+def vectors_are_turned_as_complex_numbers() -> None:
+    """At the beginning, from some position on, and across the end of the table."""
+    for start in (0, 5, 508, 700):
+        vectors = example(2, 3, 9, 6)
+        assert_close(rotary(6)(vectors, start=start), turned(vectors, start=start), rtol=0, atol=1e-12)
+
+
+def scores_depend_on_the_distance_alone() -> None:
+    """(R_p q) . (R_r k) is that of (R_(p+s) q) . (R_(r+s) k); and another one at another distance."""
+    query, keys, turn = example(1, 9, 8), example(1, 9, 8).flip(-1), rotary(8)
+    here = turn(query) @ turn(keys).mT
+    far = turn(query, start=300) @ turn(keys, start=300).mT
+    assert_close(far, here, rtol=0, atol=1e-9)
+    same = turn(query[:, :1].expand_as(query)) @ turn(keys[:, :1]).mT
+    assert same.squeeze().diff().abs().min() > 1e-3, "the distance has no effect"
