@@ -1,5 +1,7 @@
 """What rotary positions must keep; called by the tests and by the mutation suite."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.testing import assert_close
@@ -15,13 +17,15 @@ def rotary(size: int) -> Rotary:
 
 
 def turned(vectors: Tensor, *, start: int = 0) -> Tensor:
-    """The paper's formula in complex numbers (its equation 12): z_i e^(j p / 10000^(2i/d)), of halves as here."""
-    size = vectors.size(-1)
-    places = torch.arange(start, start + vectors.size(-2)).double()[:, None]
-    angles = places / 10000 ** (torch.arange(size // 2).double() * 2 / size)
-    pairs = torch.complex(vectors[..., : size // 2], vectors[..., size // 2 :])
-    pairs = pairs * torch.polar(torch.ones_like(angles), angles)
-    return torch.cat([pairs.real, pairs.imag], -1)
+    """The paper's formula with real numbers, component by component (its equation 15)."""
+    result = torch.empty_like(vectors)
+    for place in range(vectors.size(-2)):
+        for pair in range(vectors.size(-1) // 2):
+            angle = (start + place) / 10000 ** (2 * pair / vectors.size(-1))
+            first, second = vectors[..., place, 2 * pair], vectors[..., place, 2 * pair + 1]
+            result[..., place, 2 * pair] = first * math.cos(angle) - second * math.sin(angle)
+            result[..., place, 2 * pair + 1] = second * math.cos(angle) + first * math.sin(angle)
+    return result
 
 
 def example(*shape: int) -> Tensor:
@@ -29,7 +33,7 @@ def example(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
-def vectors_are_turned_as_complex_numbers() -> None:
+def vectors_are_turned_as_in_the_paper() -> None:
     """At the beginning, from some position on, and across the end of the table."""
     for start in (0, 5, 508, 700):
         vectors = example(2, 3, 9, 6)

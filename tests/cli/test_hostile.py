@@ -162,8 +162,13 @@ def test_a_dash_is_standard_input_and_output(told, folder):
     [
         (["--at-least", "blue=3"], 2, "the gate on `blue` needs that metric; measured are bleu, chrf"),
         (["--at-least", "bleu=nan"], 2, "a gate is METRIC=NUMBER, such as bleu=38.5, but it is 'bleu=nan'"),
-        (["--beam-size", "3"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
-        (["--device", "cpu"], 2, "--beam-size, --batch-size, --device and --threads are for --model"),
+        (
+            ["--beam-size", "3"],
+            2,
+            "--beam-size, --length-penalty, --batch-size, --device and --threads are for --model",
+        ),
+        (["--length-penalty", "1"], 2, "--beam-size, --length-penalty, --batch-size, --device and"),
+        (["--device", "cpu"], 2, "--beam-size, --length-penalty, --batch-size, --device and --threads are for --model"),
         (["--output", "."], 1, ".: it cannot be written: Is a directory"),
         (["--baseline", "nix.txt"], 3, "nix.txt: there is no such file"),
         (

@@ -117,6 +117,22 @@ def test_options_reach_the_search(run, folder):
         assert run("translate", *options, *LINES)[:2] == (0, wanted)
 
 
+def test_options_reach_the_search_of_what_is_measured(run, folder, tmp_path):
+    (tmp_path / "test.tsv").write_text("".join(f"{line}\tdie Katze\n" for line in LINES if line))
+    test = (tmp_path / "test.tsv", "-o", tmp_path / "said")
+    for options, settings in [
+        (["-b", 1], {"beam_size": 1}),
+        (["--length-penalty", 9], {"length_penalty": 9.0}),
+        ([], {}),
+    ]:
+        assert run("evaluate", *test, *options)[0] == 0
+        wanted = [each.text for each in regard.load(folder).translate([line for line in LINES if line], **settings)]
+        assert (tmp_path / "said").read_text().splitlines() == wanted
+    code, _, error = run("evaluate", *test, "--length-penalty", -1)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--length-penalty: input should be greater than or equal to 0" in error
+
+
 def test_unknown_words_can_be_replaced(run, tmp_path):
     words = save_tiny(tmp_path / "words", words=vocabularies(shared=False), unknown=5.0)
     lines = ["the dogs play", "cat cat cat house", "snow in the dog"]

@@ -8,8 +8,8 @@ from checks import rotary as checks
 from regard.layers.positional_encoding import Rotary
 
 
-def test_vectors_are_turned_as_complex_numbers():
-    checks.vectors_are_turned_as_complex_numbers()
+def test_vectors_are_turned_as_in_the_paper():
+    checks.vectors_are_turned_as_in_the_paper()
 
 
 def test_scores_depend_on_the_distance_alone():

@@ -59,17 +59,17 @@ def _rotary_step(_: Any) -> None:
     model_checks.a_step_says_what_forward_says(lambda **settings: transformer_model(positions="rotary", **settings))
 
 
-def _neighbours_turned(right: Change) -> Change:
+def _halves_turned(right: Change) -> Change:
     def wrong(self: Any, vectors: Tensor, **options: Any) -> Tensor:
-        return right(self, vectors.unflatten(-1, (-1, 2)).mT.flatten(-2), **options)
+        return right(self, vectors.unflatten(-1, (2, -1)).mT.flatten(-2), **options)
 
     return wrong
 
 
 def _backwards_beyond_the_table(right: Change) -> Change:
     def wrong(self: Any, start: int, stop: int) -> Tensor:
-        cosines, sines = right(self, start, stop)
-        return torch.stack([cosines, -sines if stop > 512 else sines])
+        cosines, sines = right(self, start, stop).unbind(-1)
+        return torch.stack([cosines, -sines if stop > 512 else sines], -1)
 
     return wrong
 
@@ -281,10 +281,10 @@ BUGS = [
     Bug("rotary: positions are added to what is embedded, too", transformer, "_positions",
         lambda _: lambda config: positional_encoding.Sinusoidal(config.size),
         plain(transformer_checks.rotary_positions_are_relative)),
-    Bug("rotary: neighbours turned, halves put together", Rotary, "forward", _neighbours_turned,
-        plain(rotary_checks.vectors_are_turned_as_complex_numbers)),
+    Bug("rotary: halves turned, not neighbours", Rotary, "forward", _halves_turned,
+        plain(rotary_checks.vectors_are_turned_as_in_the_paper)),
     Bug("rotary: turned backwards beyond the table", Rotary, "_table", _backwards_beyond_the_table,
-        plain(rotary_checks.vectors_are_turned_as_complex_numbers)),
+        plain(rotary_checks.vectors_are_turned_as_in_the_paper)),
     Bug("embeddings not scaled", Embedding, "forward",
         lambda _: lambda self, tokens: functional.embedding(tokens, self.weight), ORACLE),
     Bug("embeddings drawn from N(0, 1)", Embedding, "__init__", _huge_embeddings,

@@ -5,15 +5,15 @@ import sys
 from collections.abc import Callable
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from regard.cli.options import FORMATS_HELP, Device, Threads
-from regard.cli.tested_model import PERPLEXITY, Machine, as_learnt_by, open_reader, outputs_of, perplexity_of
-from regard.cli.translate import BatchSize
+from regard.cli.tested_model import PERPLEXITY, Machine, as_learnt_by, open_reader, outputs_of, perplexity_of, typed
+from regard.cli.translate import BatchSize, LengthPenalty
 from regard.errors import DataError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def command(
         ),
     ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", "-b", min=1, help="Instead of the model's.")] = None,
+    length_penalty: LengthPenalty = None,
     batch_size: BatchSize = 32,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="Outputs to test against (bootstrap).")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the model's outputs here.")] = None,
@@ -101,8 +102,13 @@ def command(
         from regard.data.corpus import read_test_set
 
         machine = Machine(device, threads, batch_size)
-        if model is None and (beam_size is not None or machine != Machine("auto", None, 32)):
-            raise UsageError("--beam-size, --batch-size, --device and --threads are for --model: nothing is translated")
+        settings = {"beam_size": beam_size, "length_penalty": length_penalty}
+        search = {name: value for name, value in settings.items() if value is not None}
+        if model is None and (search or machine != Machine("auto", None, 32)):
+            raise UsageError(
+                "--beam-size, --length-penalty, --batch-size, --device and --threads are for --model: "
+                "nothing is translated"
+            )
         if (model is None) == (hypotheses is None):
             raise UsageError("give either --model or --hypotheses")
         reader = None if model is None else open_reader(model, machine)
@@ -114,12 +120,12 @@ def command(
             _check_tested(names)
         others = None if baseline is None else _read(baseline, len(items))
         searched = [name for name in names if name != PERPLEXITY]
-        if beam_size is not None and not searched and output is None:
-            raise UsageError("--beam-size has no effect on perplexity, which is that of the references")
+        if search and not searched and output is None:
+            raise UsageError(f"{typed(search)} has no effect on perplexity, which is that of the references")
         last = [perplexity_of(reader, corpus, items, machine)] if reader is not None and PERPLEXITY in names else []
         names, outputs = searched, []
         if names or output is not None:
-            outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, beam_size, machine))
+            outputs = _outputs_saved(output, lambda: _outputs(reader, hypotheses, corpus, items, search, machine))
         items = items if reader is None else as_learnt_by(reader, items)
         values = (_measure(names, outputs, items) if names else []) + last
         if others is not None:
@@ -220,11 +226,11 @@ def _outputs(
     hypotheses: Path | None,
     corpus: "Corpus",
     items: list["TestItem"],
-    beam_size: int | None,
+    search: dict[str, Any],
     machine: Machine,
 ) -> list[str]:
     if reader is not None:
-        return outputs_of(reader, corpus, items, beam_size, machine)
+        return outputs_of(reader, corpus, items, search, machine)
     assert hypotheses is not None
     return _read(hypotheses, len(items))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regard.cli.notices import Notices
+from regard.cli.options import named_as_typed
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def outputs_of(
     reader: "Reader",
     corpus: "Corpus",
     items: list["TestItem"],
-    beam_size: int | None,
+    search: dict[str, Any],
     machine: Machine,
 ) -> list[str]:
-    """What the model says to every item.
+    """What the model says to every item, searched for with these settings in the place of its own.
 
     Raises:
-        UsageError: a beam for a model that searches for nothing.
+        UsageError: a setting is wrong, or given to a model that searches for nothing.
         DataError: a picture of the test set cannot be read.
     """
     from regard.pipelines.caption import Captioner
@@ -64,8 +65,8 @@ def outputs_of(
     from regard.pipelines.picture_input import read_named
 
     sources = [item.source for item in items]
-    if isinstance(reader, Classifier | PictureClassifier) and beam_size is not None:
-        raise UsageError("--beam-size has no effect on a model that gives labels")
+    if isinstance(reader, Classifier | PictureClassifier) and search:
+        raise UsageError(f"{typed(search)} has no effect on a model that gives labels")
     if isinstance(reader, PictureClassifier):
         assert corpus.pictures is not None
         seen = list(reader.stream(read_named(corpus.pictures, sources, reader.reader)))
@@ -76,7 +77,8 @@ def outputs_of(
         found = reader.classify(sources)
         _tell((each.source, each.notice) for each in found if each.notice)
         return [each.label for each in found]
-    search: dict[str, Any] = {} if beam_size is None else {"beam_size": beam_size}
+    with named_as_typed(search):
+        reader.settings(**search)
     if isinstance(reader, Captioner):
         assert corpus.pictures is not None
         pictures = ((source, reader.read_from(corpus.pictures, source)) for source in sources)
@@ -84,6 +86,11 @@ def outputs_of(
     translations = reader.translate(sources, batch_size=machine.batch_size, **search)
     _tell((each.source, each.notice) for each in translations if each.notice)
     return [translation.text for translation in translations]
+
+
+def typed(search: dict[str, Any]) -> str:
+    """The first of these settings, as an option."""
+    return f"--{next(iter(search)).replace('_', '-')}"
 
 
 def as_learnt_by(reader: "Reader", items: list["TestItem"]) -> list["TestItem"]:

@@ -77,11 +77,11 @@ class Learned(Positions):
 class Rotary(nn.Module):
     """Turns every pair of components by the position's angle, so that a score depends on how far apart two tokens are.
 
-    Pair i of a vector of size d at position p is turned by p / 10000^(2i/d). The paper pairs neighbours, here
-    component i stands with i + d/2: the same up to the order of what W^Q and W^K learn, and without a stride.
+    Components 2i and 2i + 1 of a vector at position p are a complex number, times e^(j p / 10000^(2i/size)).
+    In float32 at least: that is more exact than 16 bits would be, and on a CPU faster.
     """
 
-    table: Tensor  # cosines and sines, (2, positions, size / 2)
+    table: Tensor  # cosines and sines, (positions, pairs, 2)
 
     def __init__(self, size: int) -> None:
         """Raises `ValueError` unless `size`, of one head, is even."""
@@ -93,19 +93,20 @@ class Rotary(nn.Module):
 
     def forward(self, vectors: Float[Tensor, "*batch length size"], *, start: int = 0) -> Tensor:
         """Turn each vector by its position; the first stands at `start`."""
-        cosines, sines = self._table(start, start + vectors.size(-2)).to(vectors.dtype).unbind(0)
-        first, second = vectors.chunk(2, -1)
-        return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
+        exact = torch.promote_types(vectors.dtype, torch.float32)
+        pairs = torch.view_as_complex(vectors.to(exact).unflatten(-1, (-1, 2)))
+        turns = torch.view_as_complex(self._table(start, start + vectors.size(-2)).to(exact))
+        return torch.view_as_real(pairs * turns).flatten(-2).to(vectors.dtype)
 
     def _table(self, start: int, stop: int) -> Tensor:
-        if stop <= self.table.size(1):
-            return self.table[:, start:stop]
+        if stop <= len(self.table):
+            return self.table[start:stop]
         return _turns(start, stop, self.size).to(self.table)
 
 
-def _turns(start: int, stop: int, size: int) -> Float[Tensor, "2 length pairs"]:
+def _turns(start: int, stop: int, size: int) -> Float[Tensor, "length pairs 2"]:
     angles = _angles(start, stop, size)
-    return torch.stack([angles.cos(), angles.sin()])
+    return torch.stack([angles.cos(), angles.sin()], -1)
 
 
 def _angles(start: int, stop: int, size: int) -> Float[Tensor, "length pairs"]:
