@@ -206,7 +206,8 @@ def test_the_form_of_the_test_set_says_what_is_measured(told, tmp_path, name, li
 
 
 @POSIX
-def test_a_terminated_search_leaves_no_file(folder, tmp_path):
+def test_a_terminated_search_leaves_what_it_had_done_and_no_output(folder, tmp_path):
+    part = tmp_path / "out.part.txt"
     command = [sys.executable, "-m", "regard", "translate", "-m", folder, "--threads", "1", "-o", tmp_path / "out.txt"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdin.write(b"cat " * 5000 + b"\n")
@@ -215,7 +216,9 @@ def test_a_terminated_search_leaves_no_file(folder, tmp_path):
         assert len(list(tmp_path.iterdir())) == 1
         process.terminate()
         assert process.wait() == 143
-    assert list(tmp_path.iterdir()) == []
+        assert process.stderr.read().decode() == f"regard: lines that were done: 1; they are in {part}\n"
+    assert list(tmp_path.iterdir()) == [part]
+    assert part.read_text() == "\n"
 
 
 def test_a_model_that_does_not_fit_into_the_memory_is_told_so(told, toy_recipe):

@@ -60,7 +60,7 @@ def test_what_was_done_before_an_error_is_kept_and_told(run, tmp_path):
     code, _, error = run("translate", "-o", output, stdin=b"the dog\n" + b"\n" * (CHUNK - 1) + b"\xff\n")
     part = tmp_path / "output.part.de"
     assert code == 3
-    assert f"regard: 1,024 lines were done; they are in {part}\n" in error
+    assert f"regard: lines that were done: 1,024; they are in {part}\n" in error
     assert len(part.read_text().splitlines()) == CHUNK
     assert not output.exists()
 

@@ -211,7 +211,7 @@ def writer(path: Path | None) -> Iterator[Callable[[str], None]]:
             yield file.write
     except BaseException:
         if lines.part is not None:
-            sys.stderr.write(f"regard: {lines.num_lines:,} lines were done; they are in {lines.part}\n")
+            sys.stderr.write(f"regard: lines that were done: {lines.num_lines:,}; they are in {lines.part}\n")
         raise
 
 
