@@ -33,5 +33,5 @@ def dropout_draws_every_element_for_itself() -> None:
 
 def sines_follow_the_formula() -> None:
     """Sine at even components, cosine at odd ones, interleaved, from any position on."""
-    assert_close(positional_encoding.sinusoids(0, 20, 6).double(), sines(20, 6), rtol=0, atol=1e-6)
-    assert_close(positional_encoding.sinusoids(7, 20, 5).double(), sines(20, 5)[7:], rtol=0, atol=1e-6)
+    assert_close(positional_encoding.sinusoids(0, 20, 6), sines(20, 6), rtol=0, atol=1e-12)
+    assert_close(positional_encoding.sinusoids(7, 20, 5), sines(20, 5)[7:], rtol=0, atol=1e-12)

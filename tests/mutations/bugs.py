@@ -26,7 +26,7 @@ from regard.attention.score import ScaledDotProduct
 from regard.layers.add_and_norm import PostNorm
 from regard.layers.dropout import Dropout
 from regard.layers.embedding import Embedding
-from regard.layers.positional_encoding import Rotary
+from regard.layers.positional_encoding import Rotary, Sinusoidal
 from regard.models import transformer
 from regard.trees import select_rows
 
@@ -68,8 +68,8 @@ def _halves_turned(right: Change) -> Change:
 
 def _backwards_beyond_the_table(right: Change) -> Change:
     def wrong(self: Any, start: int, stop: int) -> Tensor:
-        cosines, sines = right(self, start, stop).unbind(-1)
-        return torch.stack([cosines, -sines if stop > 512 else sines], -1)
+        sines, cosines = right(self, start, stop).unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack([-sines if stop > 512 else sines, cosines], -1).flatten(-2)
 
     return wrong
 
@@ -279,11 +279,11 @@ BUGS = [
     Bug("rotary: nothing is turned", Rotary, "forward",
         lambda _: lambda self, vectors, *, start=0: vectors, plain(rotary_checks.scores_depend_on_the_distance_alone)),
     Bug("rotary: positions are added to what is embedded, too", transformer, "_positions",
-        lambda _: lambda config: positional_encoding.Sinusoidal(config.size),
+        lambda _: lambda config: Sinusoidal(config.size),
         plain(transformer_checks.rotary_positions_are_relative)),
     Bug("rotary: halves turned, not neighbours", Rotary, "forward", _halves_turned,
         plain(rotary_checks.vectors_are_turned_as_in_the_paper)),
-    Bug("rotary: turned backwards beyond the table", Rotary, "_table", _backwards_beyond_the_table,
+    Bug("rotary: turned backwards beyond the table", Sinusoidal, "encode", _backwards_beyond_the_table,
         plain(rotary_checks.vectors_are_turned_as_in_the_paper)),
     Bug("embeddings not scaled", Embedding, "forward",
         lambda _: lambda self, tokens: functional.embedding(tokens, self.weight), ORACLE),

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from regard.cli.options import FORMATS_HELP, Device, Threads
-from regard.cli.tested_model import PERPLEXITY, Machine, as_learnt_by, open_reader, outputs_of, perplexity_of, typed
+from regard.cli.options import FORMATS_HELP, Device, Threads, option
+from regard.cli.tested_model import PERPLEXITY, Machine, as_learnt_by, open_reader, outputs_of, perplexity_of
 from regard.cli.translate import BatchSize, LengthPenalty
 from regard.errors import DataError, QualityError, UsageError
 
@@ -121,7 +121,9 @@ def command(
         others = None if baseline is None else _read(baseline, len(items))
         searched = [name for name in names if name != PERPLEXITY]
         if search and not searched and output is None:
-            raise UsageError(f"{typed(search)} has no effect on perplexity, which is that of the references")
+            raise UsageError(
+                f"{option(next(iter(search)))} has no effect on perplexity, which is that of the references"
+            )
         last = [perplexity_of(reader, corpus, items, machine)] if reader is not None and PERPLEXITY in names else []
         names, outputs = searched, []
         if names or output is not None:

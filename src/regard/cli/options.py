@@ -44,14 +44,17 @@ def keep_inputs(inputs: Iterable[Path | None], output: Path | None) -> None:
         raise UsageError(f"--output {output} is the input itself, which would be lost; name another file or folder")
 
 
+def option(setting: str) -> str:
+    """A setting's name as it is typed: `--beam-size`."""
+    return f"--{setting.replace('_', '-')}"
+
+
 @contextmanager
 def named_as_typed(settings: Collection[str]) -> Iterator[None]:
-    """What is wrong with one of these search settings is told of the option that was typed: `--beam-size`."""
+    """What is wrong with one of these search settings is told of the option that was typed."""
     try:
         yield
     except UsageError as error:
-        message = _SETTING.sub(
-            lambda found: f"--{found[1].replace('_', '-')}" if found[1] in settings else found[0], str(error)
-        )
+        message = _SETTING.sub(lambda found: option(found[1]) if found[1] in settings else found[0], str(error))
         message = message.replace("search settings has", "the options have").replace("search settings: ", "")
         raise UsageError(message) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regard.cli.notices import Notices
-from regard.cli.options import named_as_typed
+from regard.cli.options import named_as_typed, option
 from regard.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def outputs_of(
 
     sources = [item.source for item in items]
     if isinstance(reader, Classifier | PictureClassifier) and search:
-        raise UsageError(f"{typed(search)} has no effect on a model that gives labels")
+        raise UsageError(f"{option(next(iter(search)))} has no effect on a model that gives labels")
     if isinstance(reader, PictureClassifier):
         assert corpus.pictures is not None
         seen = list(reader.stream(read_named(corpus.pictures, sources, reader.reader)))
@@ -86,11 +86,6 @@ def outputs_of(
     translations = reader.translate(sources, batch_size=machine.batch_size, **search)
     _tell((each.source, each.notice) for each in translations if each.notice)
     return [translation.text for translation in translations]
-
-
-def typed(search: dict[str, Any]) -> str:
-    """The first of these settings, as an option."""
-    return f"--{next(iter(search)).replace('_', '-')}"
 
 
 def as_learnt_by(reader: "Reader", items: list["TestItem"]) -> list["TestItem"]:

@@ -164,8 +164,7 @@ class LineWriter:
     def _keep(self, place: Path, kind: type[BaseException] | None, *_: object) -> None:
         """Between the end of the file and the end of its other name."""
         if kind is not None and self._keep_part and self.num_lines and place != self.path:
-            final = self.path.resolve()
-            self.part = final.with_name(f"{final.stem}.part{final.suffix}")
+            self.part = _beside(self.path, "part")
             os.replace(place, self.part)
 
 
@@ -185,14 +184,19 @@ def appearing(path: Path) -> Iterator[Path]:
         if (path.exists() and not path.is_file()) or _STREAM.fullmatch(str(path)):
             yield path
             return
-        final = path.resolve()
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f"{final.stem}.{os.getpid()}.tmp{final.suffix}")
+        temporary = _beside(path, f"{os.getpid()}.tmp")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            os.replace(temporary, final)
+            os.replace(temporary, path.resolve())
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path, mark: str) -> Path:
+    """The file that `path` leads to, under a name with a mark: output.part.de."""
+    final = path.resolve()
+    return final.with_name(f"{final.stem}.{mark}{final.suffix}")
 
 
 @contextmanager

@@ -16,10 +16,11 @@ _TABLE_LENGTH = 512
 
 
 def sinusoids(start: int, stop: int, size: int) -> Float[Tensor, "length size"]:
-    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(pos / 10000^(2i/d)) for start <= pos < stop."""
-    angles = _angles(start, stop, size)
-    interleaved = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :size]
-    return interleaved.to(torch.get_default_dtype())
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(…) of the same, start <= pos < stop, in float64."""
+    positions = torch.arange(start, stop, dtype=torch.float64)[:, None]
+    wavelengths = 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
+    angles = positions / wavelengths
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :size]
 
 
 class Positions(nn.Module, ABC):
@@ -42,7 +43,8 @@ class Sinusoidal(Positions):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        self.register_buffer("table", sinusoids(0, _TABLE_LENGTH, size), persistent=False)
+        table = sinusoids(0, _TABLE_LENGTH, size).to(torch.get_default_dtype())
+        self.register_buffer("table", table, persistent=False)
 
     def encode(self, start: int, stop: int) -> Tensor:
         """Sines at even components, cosines at odd ones."""
@@ -81,36 +83,17 @@ class Rotary(nn.Module):
     In float32 at least: that is more exact than 16 bits would be, and on a CPU faster.
     """
 
-    table: Tensor  # cosines and sines, (positions, pairs, 2)
-
     def __init__(self, size: int) -> None:
         """Raises `ValueError` unless `size`, of one head, is even."""
         super().__init__()
         if size % 2:
             raise ValueError(f"rotary positions turn pairs of components, but a head has {size}")
-        self.size = size
-        self.register_buffer("table", _turns(0, _TABLE_LENGTH, size).to(torch.get_default_dtype()), persistent=False)
+        self.sinusoidal = Sinusoidal(size)
 
     def forward(self, vectors: Float[Tensor, "*batch length size"], *, start: int = 0) -> Tensor:
         """Turn each vector by its position; the first stands at `start`."""
         exact = torch.promote_types(vectors.dtype, torch.float32)
         pairs = torch.view_as_complex(vectors.to(exact).unflatten(-1, (-1, 2)))
-        turns = torch.view_as_complex(self._table(start, start + vectors.size(-2)).to(exact))
+        sines = self.sinusoidal.encode(start, start + vectors.size(-2)).to(exact)
+        turns = torch.view_as_complex(sines.unflatten(-1, (-1, 2)).flip(-1))  # cosine + j sine
         return torch.view_as_real(pairs * turns).flatten(-2).to(vectors.dtype)
-
-    def _table(self, start: int, stop: int) -> Tensor:
-        if stop <= len(self.table):
-            return self.table[start:stop]
-        return _turns(start, stop, self.size).to(self.table)
-
-
-def _turns(start: int, stop: int, size: int) -> Float[Tensor, "length pairs 2"]:
-    angles = _angles(start, stop, size)
-    return torch.stack([angles.cos(), angles.sin()], -1)
-
-
-def _angles(start: int, stop: int, size: int) -> Float[Tensor, "length pairs"]:
-    """The angle of position p for pair i, p / 10000^(2i/size), in float64."""
-    positions = torch.arange(start, stop, dtype=torch.float64)[:, None]
-    wavelengths = 10000 ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
-    return positions / wavelengths

@@ -286,7 +286,7 @@ def _mask(view: View) -> Lesson:
 
 
 def _positions(view: View) -> Lesson:
-    table = sinusoids(0, 4, 8).double()
+    table = sinusoids(0, 4, 8)
     lines = ["Attention itself does not know word order, so a vector for the position is added to each embedding."]
     lines += [
         f"PE({place}) for “{word}” = {_vector(table[place])}" for place, word in enumerate(view.keys[: len(table)])
