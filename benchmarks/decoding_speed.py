@@ -116,9 +116,8 @@ def _regard(options: argparse.Namespace, source: Any, beam: int) -> Callable[[],
     from regard.symbols import EOS
 
     source[:, -1] = EOS
-    model = transformer.build(
-        transformer.Config(preset=options.shape), Dimensions(VOCABULARY, VOCABULARY, shared=True)
-    ).eval()
+    as_peers = transformer.Config(preset=options.shape, norm="post", positions="sinusoidal")
+    model = transformer.build(as_peers, Dimensions(VOCABULARY, VOCABULARY, shared=True)).eval()
     if options.worker.endswith("int8"):
         model = to_int8(model)
     config = SearchConfig(beam_size=beam, min_length=LENGTH - 1, max_length=LENGTH - 1)
