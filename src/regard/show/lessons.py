@@ -287,7 +287,10 @@ def _mask(view: View) -> Lesson:
 
 def _positions(view: View) -> Lesson:
     table = sinusoids(0, 4, 8)
-    lines = ["Attention itself does not know word order, so a vector for the position is added to each embedding."]
+    lines = [
+        "Attention itself does not know word order, so the lecture's Transformer adds a vector for the position to "
+        "each embedding. (With rotary positions, queries and keys are turned by such angles instead.)"
+    ]
     lines += [
         f"PE({place}) for “{word}” = {_vector(table[place])}" for place, word in enumerate(view.keys[: len(table)])
     ]
