@@ -116,7 +116,7 @@ def _regard(options: argparse.Namespace, source: Any, beam: int) -> Callable[[],
     from regard.symbols import EOS
 
     source[:, -1] = EOS
-    as_peers = transformer.Config(preset=options.shape, norm="post", positions="sinusoidal")
+    as_peers = transformer.Config(preset=options.shape, norm="post")
     model = transformer.build(as_peers, Dimensions(VOCABULARY, VOCABULARY, shared=True)).eval()
     if options.worker.endswith("int8"):
         model = to_int8(model)

@@ -202,8 +202,8 @@ def _regard_model(shape: str, dimensions: Any) -> Any:
     if shape == "rnn":
         sizes = {"embedding_size": 512, "encoder_size": 512, "decoder_size": 512}
         return seq2seq.build(seq2seq.Config(**sizes, tied=True, dropout=0.1), dimensions)
-    paper = {"norm": "post", "positions": "sinusoidal", "dropout": 0.1}  # as the peers have it
-    return transformer.build(transformer.Config(preset=shape, **paper), dimensions)
+    as_peers = transformer.Config(preset=shape, norm="post", dropout=0.1)
+    return transformer.build(as_peers, dimensions)
 
 
 def _switch_off(without: set[str]) -> None:

@@ -42,8 +42,8 @@ def save_tiny(
     torch.manual_seed(seed)
     if kind == "transformer":
         small = {"size": 16, "num_layers": 2, "num_heads": 2, "feed_forward_size": 16, "tied": False}
-        paper = {"norm": "post", "positions": "sinusoidal"}  # matrices as large as below need the norm of every sum
-        config = transformer.Config(**small | paper | settings)
+        post_norm = {"norm": "post"}  # matrices as large as below need the norm of every sum
+        config = transformer.Config(**small | post_norm | settings)
         model = transformer.build(config, dimensions)
     elif kind == "convs2s":
         blocks = [convs2s.Blocks(layers=2, size=16, width=3)]

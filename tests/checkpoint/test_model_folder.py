@@ -287,7 +287,7 @@ def test_l01_a_folder_of_pickles_from_elsewhere_is_named_as_such(tmp_path: Path)
 HOSTILE = {
     "huge layers": lambda d: d["model"].update(num_layers=10**9),
     "huge size": lambda d: d["model"].update(size=2**40),
-    "large size": lambda d: d["model"].update(size=2**16, num_layers=60, positions="sinusoidal"),
+    "large size": lambda d: d["model"].update(size=2**16, num_layers=60),
     "large layers": lambda d: d["model"].update(size=2**10, num_layers=60),
     "large feed-forward": lambda d: d["model"].update(feed_forward_size=2**16),
     "large vocabulary": lambda d: d["dimensions"].update(source=2**24, target=2**24),

@@ -35,20 +35,19 @@ def test_parameters_are_those_counted_by_hand():
         vocabulary * size + 2 * (attention + feed_forward + 2 * norm) + 3 * (2 * attention + feed_forward + 3 * norm)
     )
     config = {"size": size, "num_heads": 2, "feed_forward_size": hidden, "encoder_layers": 2, "decoder_layers": 3}
-    config |= {"norm": "post", "positions": "sinusoidal"}
+    config["norm"] = "post"
     assert num_parameters(transformer.Config(**config)) == expected
     assert num_parameters(transformer.Config(**config | {"norm": "pre"})) == expected + 2 * norm
-    learned = {"positions": "learned", "max_length": 50}
     assert num_parameters(transformer.Config(**config, tied=False)) == expected + 2 * vocabulary * size
-    assert num_parameters(transformer.Config(**config | learned)) == expected + 2 * 50 * size
-    assert num_parameters(transformer.Config(**config | {"positions": "rotary"})) == expected
+    assert num_parameters(transformer.Config(**config, positions="learned", max_length=50)) == expected + 2 * 50 * size
+    assert num_parameters(transformer.Config(**config, positions="rotary")) == expected
 
 
 def test_a_preset_gives_what_is_not_said():
     small, base = transformer.Config(), transformer.Config(preset="base")
     assert small == transformer.Config(preset="small")
-    assert (small.norm, small.positions) == ("pre", "rotary")
-    assert (base.norm, base.positions, base.activation) == ("post", "sinusoidal", "relu"), "the paper's"
+    assert (small.norm, small.dropout) == ("pre", 0.2)
+    assert (base.norm, base.dropout, base.positions) == ("post", 0.1, "sinusoidal"), "the paper's"
     tiny = transformer.Config(preset="tiny", dropout=0.2)
     assert (tiny.size, tiny.num_layers, tiny.num_heads, tiny.feed_forward_size) == (128, 4, 4, 256)
     assert tiny.dropout == 0.2
@@ -62,9 +61,9 @@ def test_a_preset_gives_what_is_not_said():
     ({"num_layers": None}, "num_layers is null; give it, or both"),
     ({"preset": ["base"]}, "'tiny', 'small', 'base' or 'big'"),
     ({"positions": "learned"}, "learned positions need a max_length"),
-    ({"max_length": 100, "preset": "base"}, "max_length has no effect with sinusoidal positions"),
-    ({"max_length": 100}, "max_length has no effect with rotary positions"),
-    ({"size": 6, "num_heads": 2}, "rotary positions, those of preset small, need heads of an even size; .* is 3"),
+    ({"max_length": 100}, "max_length has no effect with sinusoidal positions"),
+    ({"max_length": 100, "positions": "rotary"}, "max_length has no effect with rotary positions"),
+    ({"size": 6, "num_heads": 2, "positions": "rotary"}, "rotary positions need heads of an even size; .* is 3"),
     ({"encoder_layers": 2, "decoder_layers": 2, "num_layers": 3}, "num_layers has no effect"),
     ({"preset": "huge"}, "'tiny', 'small', 'base' or 'big'"),
     ({"dropout": 1.0}, "less than 1"),

@@ -29,15 +29,7 @@ from regard.protocol import Batch, Dimensions, Model, Output, State
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"size": 128, "num_layers": 4, "num_heads": 4, "feed_forward_size": 256, "dropout": 0.3},
-    "small": {
-        "size": 256,
-        "num_layers": 3,
-        "num_heads": 4,
-        "feed_forward_size": 1024,
-        "dropout": 0.2,
-        "norm": "pre",  # this and rotary positions do better than the paper's on few data (docs/results.md)
-        "positions": "rotary",
-    },
+    "small": {"size": 256, "num_layers": 3, "num_heads": 4, "feed_forward_size": 1024, "dropout": 0.2, "norm": "pre"},
     "base": {"size": 512, "num_layers": 6, "num_heads": 8, "feed_forward_size": 2048, "dropout": 0.1},
     "big": {"size": 1024, "num_layers": 6, "num_heads": 16, "feed_forward_size": 4096, "dropout": 0.3},
 }
@@ -92,8 +84,7 @@ class Config(regard.config.base.Config):
             raise ValueError(f"max_length has no effect with {self.positions} positions, which have no end")
         if self.positions == "rotary" and self.size // self.num_heads % 2:
             raise ValueError(
-                "rotary positions, those of preset small, need heads of an even size; "
-                f"size / num_heads is {self.size // self.num_heads}"
+                f"rotary positions need heads of an even size; size / num_heads is {self.size // self.num_heads}"
             )
         return self
 
