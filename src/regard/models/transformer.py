@@ -54,7 +54,8 @@ class Config(regard.config.base.Config):
     activation_dropout: float = Field(0.0, ge=0, lt=1)  # of the feed-forward network's hidden units
     activation: Literal["relu", "gelu"] = "relu"
     norm: Literal["post", "pre"] = "post"
-    # Added to what is embedded, or, rotary, told to self-attention by turning its queries and keys (Su et al. 2021).
+    # Added to what is embedded, or, rotary, told to self-attention by turning its queries and keys (Su et al. 2021):
+    # better for sentences, worse where symbols are copied one by one (docs/log.md).
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     max_length: int | None = Field(None, gt=0)  # of learned positions
     tied: bool = True  # readout = target embedding, and = source embedding where the vocabulary is shared
