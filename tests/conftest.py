@@ -8,13 +8,23 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def settings_of_torch_are_given_back() -> Iterator[None]:
-    """Whatever a test sets up, the next one has torch's own number of threads and precision of products."""
+@pytest.fixture(scope="session")
+def torch_before_all_tests() -> tuple[str, int]:
+    """Precision of products and number of threads as torch itself chose them."""
     import torch
 
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    yield
+    return torch.get_float32_matmul_precision(), torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch_are_its_own(torch_before_all_tests: tuple[str, int]) -> None:
+    """Whatever a test sets up, or a fixture that several share, this one begins with torch's own settings.
+
+    (A shared fixture that trains comes before this one; what it chose is not to be taken for torch's own.)
+    """
+    import torch
+
+    precision, threads = torch_before_all_tests
     torch.set_float32_matmul_precision(precision)
     torch.set_num_threads(threads)
 
