@@ -73,7 +73,8 @@ def test_clients_at_once_get_what_the_command_line_gives(folder, tiny_folders, m
         else:
             (scored,) = translator.score([(text(number), text(number + 1))])
             assert answer["tokens"] == scored.tokens
-            assert answer["score"] == pytest.approx(scored.score, abs=1e-4)
+            # In float32 the sum of some 130 nats differs by its last bits with the number of neighbours.
+            assert answer["score"] == pytest.approx(scored.score, rel=2e-6)
 
 
 def test_what_fails_does_so_alone():
