@@ -184,11 +184,12 @@ def appearing(path: Path) -> Iterator[Path]:
         if (path.exists() and not path.is_file()) or _STREAM.fullmatch(str(path)):
             yield path
             return
-        temporary = _beside(path, f"{os.getpid()}.tmp")
-        temporary.parent.mkdir(parents=True, exist_ok=True)
+        final = path.resolve()  # before the block: a link may lead elsewhere after it
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(final, f"{os.getpid()}.tmp")
         try:
             yield temporary
-            os.replace(temporary, path.resolve())
+            os.replace(temporary, final)
         finally:
             temporary.unlink(missing_ok=True)
 
